@@ -1,0 +1,163 @@
+# The stages of scripts/check.sh, which sources this file. A stage prints its tests as TAP, pg_regress
+# or ctest do; it fails by its exit code. build/check/STAGE/ keeps what is worth looking at afterwards.
+# shellcheck shell=bash
+
+pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
+inputs=$work/inputs # a copy of what tests read: the checkout may be out of reach for user postgres
+
+copy_inputs() {
+	local folder
+	mkdir "$inputs"
+	for folder in sql expected test bench doc README.md; do
+		[ ! -e "$top/$folder" ] || cp -r "$top/$folder" "$inputs/"
+	done
+	chmod -R a+rX "$inputs"
+}
+
+# ---- Builds ----
+
+build_for() {
+	case $1 in
+		rules | sql | pgtap) echo release ;;
+		isolation | tap) echo testing ;;
+		unit | explorer) echo core ;;
+	esac
+}
+
+build_release() { stage release; }
+
+# TAP tests may also want a server without pause points, and so the release build.
+build_testing() {
+	stage testing
+	[ -e "$work/release.conf" ] || stage release
+}
+
+build_core() {
+	mkdir -p "$top/build"
+	flock "$top/build/unit.lock" cmake -S "$top" -B "$top/build/unit"
+	flock "$top/build/unit.lock" cmake --build "$top/build/unit" -j"$(nproc)"
+}
+
+# ---- Why a stage cannot run here; on Debian 12 nothing is in the way of any ----
+
+obstacle_to() {
+	case $1 in
+		clang) command -v clang++ >/dev/null || echo "no clang++" ;;
+		pgtap) [ -e "$("$PG_CONFIG" --sharedir)/extension/pgtap.control" ] || echo "no pgTAP" ;;
+		tap) [ -d "$pgxs/src/test/perl/PostgreSQL" ] || echo "no PostgreSQL::Test" ;;
+	esac
+}
+
+# ---- Which tests a stage has: those asked for by $TESTS, or all ----
+
+tests_of() {
+	case $1 in
+		sql) names sql .sql ;;
+		pgtap) names test/pgtap .sql ;;
+		isolation) names test/isolation/specs .spec ;;
+		tap) names test/tap .pl ;;
+		unit) names test/unit _test.cpp ;;
+		explorer) names test/explorer .cpp ;;
+		*) echo "$1" ;;
+	esac
+}
+
+names() {
+	local file
+	if [ "${TESTS:-}" ]; then
+		echo "$TESTS"
+		return
+	fi
+	for file in "$top/$1"/*"$2"; do
+		[ ! -e "$file" ] || basename "$file" "$2"
+	done
+}
+
+# ---- Without a server ----
+
+stage_rules() {
+	local rule number=0 failed=0
+	exec 9<"$top/build/release.lock"
+	flock --shared 9
+	for rule in "$top"/scripts/check_*.{sh,py}; do
+		number=$((number + 1))
+		if "$rule"; then
+			echo "ok $number - $(basename "$rule")"
+		else
+			echo "not ok $number - $(basename "$rule")"
+			failed=1
+		fi
+	done
+	return $failed
+}
+
+stage_clang() { build clang; }
+
+stage_unit() {
+	flock --shared "$top/build/unit.lock" ctest --test-dir "$top/build/unit" --label-regex unit \
+		--tests-regex "^($(IFS='|' && echo "$*"))_test" --no-tests=error --output-on-failure --parallel 2
+}
+
+stage_explorer() {
+	flock --shared "$top/build/unit.lock" ctest --test-dir "$top/build/unit" --label-regex explorer \
+		--no-tests=error --verbose
+}
+
+# ---- With a server ----
+
+# regress STAGE PROGRAM KIND DATABASE INPUT TEST…: sql and isolation are both pg_regress.
+regress() {
+	local output=$work/run/$1 status=0
+	as_server mkdir "$output"
+	as_server "$2" --temp-instance="$output/instance" --temp-config="$work/$3.conf" --bindir="$work/$3.bin" \
+		--inputdir="$5" --outputdir="$output" --dbname="$4" --load-extension=onceq "${@:6}" || status=$?
+	[ $status = 0 ] || tail -n 50 "$output/log/postmaster.log"
+	[ $status = 0 ] || cat "$output/regression.diffs" || true
+	keep "$1" "$output"/{results,regression.diffs,log}
+	return $status
+}
+
+stage_sql() {
+	regress sql "$pgxs/src/test/regress/pg_regress" release contrib_regression_onceq "$inputs" "$@"
+}
+
+stage_isolation() {
+	regress isolation "$pgxs/src/test/isolation/pg_isolation_regress" testing \
+		isolation_regression_onceq "$inputs/test/isolation" "$@"
+}
+
+# Every file gets a database of its own, so that it may commit.
+stage_pgtap() {
+	local test status=0
+	server_start release
+	for test in "$@"; do
+		psql -qX -v ON_ERROR_STOP=1 -c "CREATE DATABASE \"$test\""
+		psql -qX -v ON_ERROR_STOP=1 -d "$test" -c "CREATE EXTENSION pgtap" -c "CREATE EXTENSION onceq"
+		pg_prove --verbose --dbname "$test" "$inputs/test/pgtap/$test.sql" || status=1
+	done
+	[ $status = 0 ] || tail -n 50 "$server/log"
+	keep pgtap "$server/log"
+	server_stop
+	return $status
+}
+
+stage_tap() {
+	local output=$work/run/tap_$1 status=0
+	as_server mkdir "$output"
+	as_server env PATH="$work/testing.bin:$PATH" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
+		TESTDIR="$output" TESTDATADIR="$output/data" TESTLOGDIR="$output/log" \
+		PG_TEST_PORT_DIR="$work/run/ports" PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-180}" \
+		TEMP_CONFIG="$work/testing.conf" ONCEQ_TESTING=1 ONCEQ_SOURCE="$inputs" \
+		ONCEQ_RELEASE_CONF="$work/release.conf" ONCEQ_TESTING_CONF="$work/testing.conf" \
+		prove --verbose -I "$pgxs/src/test/perl" -I "$inputs/test/tap" "$inputs/test/tap/$1.pl" || status=$?
+	[ $status = 0 ] || find "$output" -name 'regress_log_*' -exec tail -n 50 {} +
+	keep "tap/$1" "$output"/{log,tmp_check/log} # PostgreSQL 16 and later, earlier
+	return $status
+}
+
+# keep STAGE FILE…: for a look after the run, when $work is gone.
+keep() {
+	rm -rf "${kept:?}/$1"
+	mkdir -p "$kept/$1"
+	cp -r "${@:2}" "$kept/$1/" 2>/dev/null || true
+}

@@ -1,0 +1,99 @@
+-- Which queues exist, and what was promised of each. The columns' order is known to src/catalog.
+
+CREATE TABLE onceq.queue (
+	id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name text COLLATE "C" NOT NULL,
+	incarnation bigint NOT NULL,
+	lease interval NOT NULL,
+	max_attempts int NOT NULL,
+	backoff_base interval NOT NULL,
+	backoff_factor float8 NOT NULL,
+	backoff_max interval NOT NULL,
+	backoff_jitter float8 NOT NULL,
+	retention interval NOT NULL,
+	segment_age interval NOT NULL,
+	paused bool NOT NULL DEFAULT false,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	dropped_at timestamptz
+);
+CREATE UNIQUE INDEX queue_name ON onceq.queue (name) WHERE dropped_at IS NULL;
+ALTER TABLE onceq.queue OWNER TO onceq_owner;
+COMMENT ON TABLE onceq.queue IS 'queues and their options; read onceq.queues instead';
+SELECT pg_catalog.pg_extension_config_dump('onceq.queue', '');
+SELECT pg_catalog.pg_extension_config_dump('onceq.queue_id_seq', '');
+
+-- Apart from onceq.queue, so that an ALTER of a queue that is left open never stops its producers.
+CREATE TABLE onceq.id_ceiling (
+	queue_id int PRIMARY KEY,
+	ceiling bigint NOT NULL,
+	step bigint NOT NULL,
+	raised_at timestamptz NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50,
+	autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE onceq.id_ceiling OWNER TO onceq_owner;
+COMMENT ON TABLE onceq.id_ceiling IS 'ids at or above the ceiling were never given out';
+SELECT pg_catalog.pg_extension_config_dump('onceq.id_ceiling', '');
+
+-- At most one row. Who restores or copies a database brings its row along, which then does not fit.
+CREATE TABLE onceq.installation (
+	system_identifier bigint NOT NULL,
+	database bigint NOT NULL,
+	relation bigint NOT NULL
+);
+CREATE UNIQUE INDEX installation_single ON onceq.installation ((true));
+ALTER TABLE onceq.installation OWNER TO onceq_owner;
+COMMENT ON TABLE onceq.installation IS 'server, database and oid of this table where the queues are in use; see onceq.adopt()';
+SELECT pg_catalog.pg_extension_config_dump('onceq.installation', '');
+
+-- create_queue(queue, options…): options as in onceq.queues. The creator must be an onceq_admin.
+CREATE FUNCTION onceq.create_queue(
+	queue text,
+	lease interval DEFAULT '30 s',
+	max_attempts int DEFAULT 20,
+	backoff_base interval DEFAULT '1 s',
+	backoff_factor float8 DEFAULT 2,
+	backoff_max interval DEFAULT '1 h',
+	backoff_jitter float8 DEFAULT 0.1,
+	retention interval DEFAULT '7 days',
+	segment_age interval DEFAULT '1 day',
+	if_not_exists bool DEFAULT false
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_create_queue';
+COMMENT ON FUNCTION onceq.create_queue(text, interval, int, interval, float8, interval, float8, interval, interval, bool)
+	IS 'create a queue';
+
+-- alter_queue(queue, options…): NULL leaves an option as it is.
+CREATE FUNCTION onceq.alter_queue(
+	queue text,
+	lease interval DEFAULT NULL,
+	max_attempts int DEFAULT NULL,
+	backoff_base interval DEFAULT NULL,
+	backoff_factor float8 DEFAULT NULL,
+	backoff_max interval DEFAULT NULL,
+	backoff_jitter float8 DEFAULT NULL,
+	retention interval DEFAULT NULL,
+	segment_age interval DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_alter_queue';
+COMMENT ON FUNCTION onceq.alter_queue(text, interval, int, interval, float8, interval, float8, interval, interval)
+	IS 'change options of a queue; NULL leaves an option as it is';
+
+CREATE FUNCTION onceq.pause_queue(queue text) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_pause_queue';
+COMMENT ON FUNCTION onceq.pause_queue(text) IS 'deliver no more jobs of the queue until it is resumed';
+
+CREATE FUNCTION onceq.resume_queue(queue text) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_resume_queue';
+COMMENT ON FUNCTION onceq.resume_queue(text) IS 'deliver jobs of a paused queue again';
+
+-- adopt(keep_leases): true keeps the leases that the original had granted and written down.
+CREATE FUNCTION onceq.adopt(keep_leases bool DEFAULT false) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_adopt';
+COMMENT ON FUNCTION onceq.adopt(bool) IS 'use the queues of a restored or copied database here';
+
+CREATE FUNCTION onceq.grant_producer(queue text, role name) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_grant_producer';
+COMMENT ON FUNCTION onceq.grant_producer(text, name) IS 'allow a role to enqueue: GRANT INSERT on the table of the queue';
+
+CREATE FUNCTION onceq.grant_consumer(queue text, role name) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_grant_consumer';
+COMMENT ON FUNCTION onceq.grant_consumer(text, name)
+	IS 'allow a role to claim, end and look at jobs: GRANT SELECT, UPDATE, DELETE on the table of the queue';

@@ -1,0 +1,74 @@
+-- The life of one job: enqueued, claimed, acknowledged, retried, dead.
+-- Every function checks the caller's privileges on the queue itself.
+
+CREATE FUNCTION onceq.drop_queue(queue text, if_exists bool DEFAULT false)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_drop_queue';
+COMMENT ON FUNCTION onceq.drop_queue(text, bool) IS
+'drops a queue with all its jobs when the transaction commits; errors: 42704 no such queue, 42501';
+
+CREATE FUNCTION onceq.purge_queue(queue text)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_purge_queue';
+COMMENT ON FUNCTION onceq.purge_queue(text) IS
+'cancels all ready and scheduled jobs of a queue and returns their number; running ones go on; errors: 42704, 42501';
+
+CREATE FUNCTION onceq.enqueue(queue text, payload jsonb, headers jsonb DEFAULT NULL, priority int DEFAULT 0,
+	run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL, max_attempts int DEFAULT NULL)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_enqueue';
+COMMENT ON FUNCTION onceq.enqueue(text, jsonb, jsonb, int, timestamptz, interval, int) IS
+'adds a job that can be claimed once the transaction has committed, and returns its id; priority 0 to 9, higher first; run_at or delay, at most 366 days ahead; max_attempts 1 to 1000, NULL: the queue''s; errors: 22004, 22023, 54000 too large, 42704, 42501, 53400 onceq.state_memory, 55000 no room in time';
+
+CREATE FUNCTION onceq.enqueue_many(queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL,
+	priority int DEFAULT 0, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL)
+RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'onceq_enqueue_many';
+COMMENT ON FUNCTION onceq.enqueue_many(text, jsonb[], jsonb[], int, timestamptz, interval) IS
+'adds up to 10,000 jobs and returns their ids in order; errors as onceq.enqueue()';
+
+CREATE FUNCTION onceq.claim(queue text, count int DEFAULT 1, lease interval DEFAULT NULL,
+	worker text DEFAULT NULL, hold text DEFAULT 'time')
+RETURNS TABLE (id bigint, token bigint, attempt int, payload jsonb, headers jsonb, priority int,
+	enqueued_at timestamptz, lease_until timestamptz)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_claim';
+COMMENT ON FUNCTION onceq.claim(text, int, interval, text, text) IS
+'leases up to count (1 to 1000) ready jobs to the caller, highest priority first, then lowest id; lease 100 ms to 12 h, NULL: the queue''s; hold ''session'': lost when the session ends; callable only in FROM; errors: 0A000, 22004, 22023, 42704, 42501, 53400 onceq.lease_slots, 55000';
+
+CREATE FUNCTION onceq.ack(token bigint)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_ack';
+COMMENT ON FUNCTION onceq.ack(bigint) IS
+'ends all jobs of the lease as succeeded when the transaction commits, and returns their number; errors: OQ001 lease lost, now or at commit, 42501';
+
+CREATE FUNCTION onceq.ack(token bigint, id bigint, result jsonb DEFAULT NULL)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_ack_id';
+COMMENT ON FUNCTION onceq.ack(bigint, bigint, jsonb) IS
+'ends one job of the lease as succeeded, and keeps its result; errors as onceq.ack(token)';
+
+CREATE FUNCTION onceq.ack(token bigint, ids bigint[])
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_ack_ids';
+COMMENT ON FUNCTION onceq.ack(bigint, bigint[]) IS
+'ends some jobs of the lease as succeeded; all of them must be held; errors as onceq.ack(token)';
+
+CREATE FUNCTION onceq.ack_and_claim(token bigint, queue text, count int DEFAULT 1, lease interval DEFAULT NULL)
+RETURNS TABLE (id bigint, token bigint, attempt int, payload jsonb, headers jsonb, priority int,
+	enqueued_at timestamptz, lease_until timestamptz)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_ack_and_claim';
+COMMENT ON FUNCTION onceq.ack_and_claim(bigint, text, int, interval) IS
+'onceq.ack(token), then onceq.claim() for the same worker and hold, in one round trip and one commit; token NULL: claim only; errors of both';
+
+CREATE FUNCTION onceq.nack(token bigint, id bigint, error text DEFAULT NULL, retry_in interval DEFAULT NULL)
+RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_nack';
+COMMENT ON FUNCTION onceq.nack(bigint, bigint, text, interval) IS
+'counts a failed attempt of one job and returns when it is due again, NULL: attempts are used up, the job is dead; error is kept up to 2 kB; retry_in 0 to 366 days, NULL: the queue''s backoff; errors as onceq.ack(token), 22023';
+
+CREATE FUNCTION onceq.reject(token bigint, id bigint, error text DEFAULT NULL)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_reject';
+COMMENT ON FUNCTION onceq.reject(bigint, bigint, text) IS
+'ends one job of the lease as dead, whatever attempts it has left; error is kept up to 2 kB; errors as onceq.ack(token)';
+
+CREATE FUNCTION onceq.release(token bigint, id bigint DEFAULT NULL)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_release';
+COMMENT ON FUNCTION onceq.release(bigint, bigint) IS
+'gives one job, or all of the lease, back at once, counting nothing and whatever becomes of the transaction; errors: OQ001 lease lost, 42501';
+
+CREATE FUNCTION onceq.extend(token bigint, lease interval DEFAULT NULL)
+RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_extend';
+COMMENT ON FUNCTION onceq.extend(bigint, interval) IS
+'lets the lease last from now on for this time (100 ms to 12 h; NULL: as it was granted), at once and whatever becomes of the transaction, and returns its end; errors: OQ001 lease lost, 22023, 42501';

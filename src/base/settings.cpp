@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "core/token.hpp"
+
+#include "base/settings.hpp"
+
+extern "C" {
+#include <utils/guc.h>
+}
+
+namespace onceq::base {
+
+constinit Settings settings{};
+
+namespace {
+
+struct IntSetting
+{
+	char const *name;
+	char const *description;
+	int *value;
+	int boot;
+	int min;
+	int max;
+	GucContext context;
+	int flags;
+};
+
+constexpr int lease_slots_default = 65536;
+constexpr int queues_max = 16384;
+constexpr int databases_max = 1024;
+constexpr int minute_ms = 60 * 1000;
+constexpr int day_s = 24 * 60 * 60;
+constexpr int payload_max_kb_hard = 16 * 1024;
+
+const IntSetting int_settings[] = {
+	{"onceq.lease_journal_after", "Time a lease is held before the worker writes it to the lease journal.",
+	 &settings.lease_journal_after_ms, 2000, 0, 60 * minute_ms, PGC_SIGHUP, GUC_UNIT_MS},
+	{"onceq.lease_slots", "Number of leases that can be held at once, in all databases.",
+	 &settings.lease_slots, lease_slots_default, 16, int{core::lease_slots_max}, PGC_POSTMASTER, 0},
+	{"onceq.max_databases", "Number of databases that can have a onceq worker at once.",
+	 &settings.max_databases, 64, 1, databases_max, PGC_POSTMASTER, 0},
+	{"onceq.max_queues", "Number of queues that can be in use at once, in all databases.",
+	 &settings.max_queues, 1024, 1, queues_max, PGC_POSTMASTER, 0},
+	{"onceq.payload_max", "Largest payload of a job.", &settings.payload_max_kb, 256, 1,
+	 payload_max_kb_hard, PGC_SUSET, GUC_UNIT_KB},
+	{"onceq.segment_wait", "Longest time an enqueue waits for the worker to prepare room for new jobs.",
+	 &settings.segment_wait_ms, 10 * 1000, 0, 10 * minute_ms, PGC_USERSET, GUC_UNIT_MS},
+	{"onceq.state_memory", "Shared memory for the states of jobs, in all databases.",
+	 &settings.state_memory_kb, 64 * 1024, 256, 64 * 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB},
+	{"onceq.suspicion_window",
+	 "Time after an unclean start during which older jobs are delivered only once their lease is durable.",
+	 &settings.suspicion_window_s, 15 * 60, 0, day_s, PGC_SIGHUP, GUC_UNIT_S},
+	{"onceq.worker_naptime", "Longest time the worker sleeps between two rounds of its duties.",
+	 &settings.worker_naptime_ms, 1000, 10, 10 * minute_ms, PGC_SIGHUP, GUC_UNIT_MS},
+};
+
+} // namespace
+
+void
+define_settings()
+{
+	for (IntSetting const &setting : int_settings)
+	{
+		// Without preloading the library has no shared memory, and the server no place for such settings.
+		if (setting.context == PGC_POSTMASTER && !process_shared_preload_libraries_in_progress)
+			continue;
+		DefineCustomIntVariable(setting.name, setting.description, nullptr, setting.value, setting.boot,
+								setting.min, setting.max, setting.context, setting.flags, nullptr,
+								nullptr, nullptr);
+	}
+	MarkGUCPrefixReserved("onceq");
+}
+
+} // namespace onceq::base

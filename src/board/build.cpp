@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "board/build.hpp"
+
+#include "base/clock.hpp"
+#include "board/journal.hpp"
+#include "store/store.hpp"
+
+extern "C" {
+#include <utils/hsearch.h>
+#include <utils/memutils.h>
+#include <utils/snapmgr.h>
+}
+
+namespace onceq::board {
+
+namespace {
+
+// The last failed attempt of a job with a history.
+struct FailedJob
+{
+	core::JobId id; // hash key
+	int attempt;
+	core::Wall due_at;
+};
+
+struct Builder
+{
+	core::Board &board;
+	core::Wall now;
+	HTAB *failed;
+	// Neighbouring jobs in one state, not placed yet.
+	core::JobId first;
+	core::JobId last;
+	core::JobState state;
+};
+
+void
+place_pending(Builder &builder)
+{
+	if (builder.first <= builder.last &&
+		!core::place(builder.board, pool(), builder.first, builder.last, builder.state, false))
+		raise_no_state_memory();
+	builder.first = 1;
+	builder.last = 0;
+}
+
+core::JobState
+state_when_due(Builder &builder, core::Wall due, int priority)
+{
+	if (due <= builder.now)
+		return core::ready_at(priority);
+	core::note_due(builder.board, due);
+	return core::JobState::waiting;
+}
+
+bool
+add_job(store::Job const &job, void *argument)
+{
+	Builder &builder = *static_cast<Builder *>(argument);
+	core::JobState const state = state_when_due(builder, job.run_at, job.priority);
+	if (job.id != builder.last + 1 || state != builder.state || builder.first > builder.last ||
+		core::segment_of(job.id) != core::segment_of(builder.first))
+	{
+		place_pending(builder);
+		builder.first = job.id;
+		builder.state = state;
+	}
+	builder.last = job.id;
+	return true;
+}
+
+void
+note_failed(Builder &builder, store::StoredOutcome const &outcome)
+{
+	bool found;
+	auto *const job =
+		static_cast<FailedJob *>(hash_search(builder.failed, &outcome.first_id, HASH_ENTER, &found));
+	if (!found || outcome.attempt >= job->attempt)
+	{
+		job->attempt = outcome.attempt;
+		job->due_at = outcome.due_at;
+	}
+}
+
+bool
+apply_outcome(store::StoredOutcome const &outcome, void *argument)
+{
+	Builder &builder = *static_cast<Builder *>(argument);
+	if (outcome.outcome == store::Outcome::failed)
+		note_failed(builder, outcome);
+	else if (!core::remove(builder.board, pool(), outcome.first_id, outcome.last_id))
+		raise_no_state_memory();
+	return true;
+}
+
+struct Priority
+{
+	int value;
+};
+
+bool
+take_priority(store::Job const &job, void *argument)
+{
+	static_cast<Priority *>(argument)->value = job.priority;
+	return false;
+}
+
+// Jobs that failed and are unfinished wait for, or have reached, the due time of their next attempt.
+void
+apply_failed(Builder &builder, int32 queue)
+{
+	HASH_SEQ_STATUS status;
+	hash_seq_init(&status, builder.failed);
+	while (auto *const job = static_cast<FailedJob *>(hash_seq_search(&status)))
+	{
+		if (builder.board.map.state(pool(), job->id) == core::JobState::none)
+			continue;
+		Priority priority{0};
+		store::read_jobs(queue, job->id, job->id, take_priority, &priority);
+		core::JobState const state = state_when_due(builder, job->due_at, priority.value);
+		if (!core::remove(builder.board, pool(), job->id, job->id) ||
+			!core::place(builder.board, pool(), job->id, job->id, state, true))
+			raise_no_state_memory();
+	}
+}
+
+HTAB *
+create_failed_jobs()
+{
+	HASHCTL control{};
+	control.keysize = sizeof(core::JobId);
+	control.entrysize = sizeof(FailedJob);
+	control.hcxt = CurrentMemoryContext;
+	return hash_create("onceq failed jobs", 1024, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+void
+build_segment(Builder &builder, int32 queue, core::SegmentNumber segment)
+{
+	builder.failed = create_failed_jobs();
+	store::scan_jobs(queue, segment, add_job, &builder);
+	place_pending(builder);
+	store::scan_outcomes(queue, segment, apply_outcome, &builder);
+	apply_failed(builder, queue);
+	hash_destroy(builder.failed);
+}
+
+void
+build_all(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
+{
+	Builder builder{board, base::now_wall(), nullptr, 1, 0, core::JobState::none};
+	catalog::Ceiling const ceiling = catalog::read_ceiling(queue.id);
+	// Ids below the ceiling may have been given out: numbering goes on at it. In a queue that this
+	// transaction made none were.
+	core::JobId next_id = queue.created_here ? 1 : ceiling.value;
+	core::SegmentNumber prepared_end = 0;
+	store::Segments const segments = store::all_segments(queue.id);
+	for (int i = 0; i < segments.count; i++)
+	{
+		store::Segment const &segment = segments.segment[i];
+		if (segment.drained_at == core::wall_never)
+			build_segment(builder, queue.id, segment.number);
+		if (segment.sealed_at != core::wall_never)
+			next_id = Max(next_id, core::first_id_of(segment.number + 1));
+		prepared_end = Max(prepared_end, segment.number + 1);
+	}
+	restore_leases(board, index, queue);
+	core::finish_building(board, next_id, ceiling.value, prepared_end, builder.now);
+	board.ceiling_step = ceiling.step;
+}
+
+} // namespace
+
+void
+build_board(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
+{
+	MemoryContext const context =
+		AllocSetContextCreate(CurrentMemoryContext, "onceq board", ALLOCSET_DEFAULT_SIZES);
+	{
+		base::MemoryContextScope const memory(context);
+		// Newer than whatever the transaction saw first: nothing that is durable may be missed.
+		base::SnapshotScope const snapshot(GetLatestSnapshot());
+		build_all(board, index, queue);
+	}
+	MemoryContextDelete(context);
+}
+
+} // namespace onceq::board

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "board/effects.hpp"
+
+namespace onceq::board {
+
+namespace {
+
+void
+end_jobs(core::Board &board, Entry const &entry) noexcept
+{
+	core::LeaseSlot *const lease = leases().find(entry.ended.token);
+	if (lease == nullptr || !core::owns(*lease, entry.ended.token) || !entry.ended.pinned)
+		return;
+	core::end(board, pool(), leases(), *lease, entry.ended.jobs, entry.ended.ending, entry.ended.due);
+}
+
+void
+unpin_jobs(Entry &entry, core::Monotonic at_least) noexcept
+{
+	core::LeaseSlot *const lease = leases().find(entry.ended.token);
+	if (entry.ended.pinned && lease != nullptr)
+		core::unpin(*lease, entry.ended.token, entry.ended.jobs, at_least);
+	entry.ended.pinned = false;
+}
+
+// The claim's rows were not returned: nothing happened. If they were, an attempt was begun.
+void
+abort_claim(core::Board &board, Entry const &entry) noexcept
+{
+	core::LeaseSlot *const lease = leases().find(entry.claimed.token);
+	if (lease == nullptr || !core::owns(*lease, entry.claimed.token))
+		return;
+	if (lease->state.load(std::memory_order_relaxed) == core::LeaseState::provisional)
+	{
+		core::JobSet back = lease->held;
+		if (entry.claimed.unreadable >= 0)
+			back.remove(entry.claimed.unreadable);
+		bool const all = back == lease->held;
+		if (core::is_journalled(*lease))
+			core::release_later(*lease, back);
+		else
+		{
+			core::give_back(board, pool(), leases(), *lease, back);
+			if (all)
+				return;
+		}
+	}
+	core::lose(*lease);
+}
+
+void
+journalled(core::Board &board, core::Token token, Change what) noexcept
+{
+	core::LeaseSlot *const lease = leases().find(token);
+	if (lease == nullptr || !core::owns(*lease, token))
+		return;
+	if (what == Change::lease_journalled)
+		lease->journal.store(core::LeaseJournal::written, std::memory_order_release);
+	else
+	{
+		lease->journal.store(core::LeaseJournal::none, std::memory_order_release);
+		if (core::JobSet const released = lease->released; !released.empty())
+			core::give_back(board, pool(), leases(), *lease, released);
+	}
+}
+
+void
+not_journalled(core::Token token) noexcept
+{
+	core::LeaseSlot *const lease = leases().find(token);
+	if (lease != nullptr && core::owns(*lease, token))
+		lease->journal.store(core::LeaseJournal::wanted, std::memory_order_release);
+}
+
+void
+change_board(core::Board &board, Entry const &entry) noexcept
+{
+	std::int64_t const value = entry.change.value;
+	switch (entry.change.what)
+	{
+		case Change::ceiling_raised:
+			core::raise_ceiling(board, value);
+			break;
+		case Change::segment_prepared:
+			board.prepared_end = Max(board.prepared_end, value);
+			break;
+		case Change::segment_sealed:
+			core::seal(board, value);
+			break;
+		case Change::segment_forgotten:
+			board.map.forget(pool(), value);
+			break;
+		case Change::queue_dropped:
+			board.phase = core::BoardPhase::dropped;
+			break;
+		case Change::board_freed:
+			free_leases(entry.board.index);
+			core::free_board(board, pool());
+			break;
+		case Change::lease_journalled:
+		case Change::journal_cleared:
+			journalled(board, value, entry.change.what);
+			break;
+	}
+}
+
+} // namespace
+
+void
+commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept
+{
+	core::Wall const earliest = board.earliest_due;
+	switch (entry.kind)
+	{
+		case EntryKind::reserved:
+			if (entry.reserved.first <= entry.reserved.last)
+				core::publish(board, pool(), entry.reserved.first, entry.reserved.last,
+							  entry.reserved.priority, entry.reserved.due);
+			break;
+		case EntryKind::ended:
+			end_jobs(board, entry);
+			break;
+		case EntryKind::seized:
+			if (entry.seized.first != 0 && entry.seized.first <= entry.seized.last)
+				core::finish_seized(board, pool(), entry.seized);
+			break;
+		case EntryKind::change:
+			change_board(board, entry);
+			wakes.worker |= entry.change.what == Change::queue_dropped;
+			break;
+		case EntryKind::claimed:
+		case EntryKind::expiring:
+		case EntryKind::built:
+			break;
+	}
+	wakes.worker |= board.earliest_due < earliest;
+}
+
+void
+abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least) noexcept
+{
+	switch (entry.kind)
+	{
+		case EntryKind::reserved:
+			if (entry.reserved.first <= entry.reserved.last)
+				core::abandon(board, pool(), entry.reserved.first, entry.reserved.last);
+			break;
+		case EntryKind::claimed:
+			abort_claim(board, entry);
+			break;
+		case EntryKind::ended:
+			unpin_jobs(entry, at_least);
+			break;
+		case EntryKind::expiring:
+			if (core::LeaseSlot *const lease = leases().find(entry.claimed.token);
+				lease != nullptr && core::owns(*lease, entry.claimed.token))
+				core::cancel_expiry(*lease);
+			break;
+		case EntryKind::seized:
+			if (entry.seized.first != 0 && entry.seized.first <= entry.seized.last)
+				core::restore_seized(board, pool(), entry.seized);
+			break;
+		case EntryKind::built:
+			free_leases(entry.board.index);
+			core::free_board(board, pool());
+			break;
+		case EntryKind::change:
+			if (entry.change.what == Change::lease_journalled)
+				not_journalled(entry.change.value);
+			break;
+	}
+}
+
+void
+free_leases(std::uint32_t index) noexcept
+{
+	for (std::uint32_t i = 0; i < leases().high_water(); i++)
+	{
+		core::LeaseSlot &lease = leases().slot(i);
+		if (lease.token.load(std::memory_order_relaxed) != core::no_token &&
+			lease.board.load(std::memory_order_relaxed) == index)
+			leases().free(pool(), lease);
+	}
+}
+
+} // namespace onceq::board

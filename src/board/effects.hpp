@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: PostgreSQL
+// What a transaction's entries do to a board when it ends. Everything here runs in callbacks, under B:
+// noexcept, no memory, no PostgreSQL call.
+#pragma once
+
+#include "board/transaction.hpp"
+
+namespace onceq::board {
+
+enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, change, built };
+
+struct Entry
+{
+	Entry *previous;
+	Handle board;
+	SubTransactionId subtransaction;
+	EntryKind kind;
+	union {
+		struct
+		{
+			core::JobId first;
+			core::JobId last; // first - 1: none yet
+			int priority;
+			core::Wall due;
+		} reserved;
+		struct
+		{
+			core::Token token;
+			int unreadable; // job number; -1: none
+		} claimed;          // and expiring
+		struct
+		{
+			core::Token token;
+			core::JobSet jobs;
+			core::Ending ending;
+			bool pinned;
+			core::Wall due;
+		} ended;
+		core::Seized seized; // first 0 or above last: none
+		struct
+		{
+			Change what;
+			std::int64_t value;
+		} change;
+	};
+};
+
+// Ids reserved ahead by a transaction that enqueues singly, first … last still unused.
+struct Spare
+{
+	Spare *next;
+	Handle board;
+	core::JobId first;
+	core::JobId last;
+	int chunk; // to be reserved next
+};
+
+struct Wakes
+{
+	bool worker;
+};
+
+void commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept;
+void abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least) noexcept;
+
+// Frees every lease of a board that goes. Requires: B.
+void free_leases(std::uint32_t index) noexcept;
+
+} // namespace onceq::board

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "board/journal.hpp"
+
+#include "base/clock.hpp"
+#include "base/owner.hpp"
+#include "base/settings.hpp"
+#include "board/lease_copy.hpp"
+#include "board/transaction.hpp"
+#include "notify/notify.hpp"
+#include "store/store.hpp"
+
+extern "C" {
+#include <catalog/pg_type.h>
+#include <utils/acl.h>
+}
+
+namespace onceq::board {
+
+namespace {
+
+constexpr core::Microseconds journal_wait = 10 * core::microseconds_per_second;
+
+enum class Action { none, write, clear };
+
+// What the journal should do about a lease that is not in it, or has released jobs. Requires: B.
+Action
+action_for(core::LeaseSlot const &lease, core::Wall held_since, bool all)
+{
+	if (!lease.released.empty())
+		return Action::clear;
+	core::LeaseJournal const journal = lease.journal.load(std::memory_order_relaxed);
+	core::LeaseState const state = lease.state.load(std::memory_order_relaxed);
+	if (journal == core::LeaseJournal::wanted)
+		return state == core::LeaseState::held || state == core::LeaseState::provisional ? Action::write
+																						 : Action::none;
+	bool const wanted = journal == core::LeaseJournal::none && state == core::LeaseState::held &&
+						lease.holder.hold == core::LeaseHold::time &&
+						(all || lease.holder.claimed_at <= held_since);
+	return wanted ? Action::write : Action::none;
+}
+
+// Copies a lease that the journal should act on. One to be written is marked: from here on its release
+// waits for us.
+Action
+begin_action(core::LeaseSlot &lease, core::Wall held_since, bool all, LeaseCopy &copy)
+{
+	std::uint32_t const index = lease.board.load(std::memory_order_relaxed);
+	Locked board(index);
+	core::Token const token = lease.token.load(std::memory_order_relaxed);
+	if (token == core::no_token || lease.board.load(std::memory_order_relaxed) != index ||
+		board->key.database != MyDatabaseId || board->phase != core::BoardPhase::standing)
+		return Action::none;
+	Action const action = action_for(lease, held_since, all);
+	if (action == Action::none)
+		return action;
+	copy_lease({index, board->key}, lease, lease.held - lease.pinned, copy);
+	if (action == Action::write)
+		lease.journal.store(core::LeaseJournal::writing, std::memory_order_release);
+	return action;
+}
+
+void
+insert_run(LeaseCopy const &copy, core::LeasedIds const &ids)
+{
+	constexpr int arguments = 10;
+	static const Oid types[arguments] = {INT4OID, INT8OID, INT8OID, INT8OID, INT4OID,
+										 INT2OID, INT8OID, BOOLOID, OIDOID,	 TEXTOID};
+	Datum values[arguments] = {
+		Int32GetDatum(copy.board.key.queue),
+		Int64GetDatum(copy.token),
+		Int64GetDatum(ids.first),
+		Int64GetDatum(ids.last),
+		Int32GetDatum(ids.attempt),
+		Int16GetDatum(static_cast<int16>(ids.priority)),
+		Int64GetDatum(copy.holder.span),
+		BoolGetDatum(copy.holder.hold == core::LeaseHold::session),
+		ObjectIdGetDatum(copy.holder.role),
+		CStringGetTextDatum(copy.holder.worker),
+	};
+	SPI_execute_with_args(
+		"INSERT INTO onceq.lease_journal (queue_id, token, first_id, last_id, attempt, priority, lease, hold,"
+		" role, worker, journalled_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7 * interval '1 microsecond',"
+		" CASE WHEN $8 THEN 's' ELSE 't' END, pg_catalog.pg_get_userbyid($9), $10,"
+		" pg_catalog.clock_timestamp())"
+		" ON CONFLICT DO NOTHING",
+		arguments, const_cast<Oid *>(types), values, nullptr, false, 0);
+}
+
+void
+delete_lease(core::Token token)
+{
+	Oid types[1] = {INT8OID};
+	Datum values[1] = {Int64GetDatum(token)};
+	SPI_execute_with_args("DELETE FROM onceq.lease_journal WHERE token = $1", 1, types, values, nullptr,
+						  false, 0);
+}
+
+void
+write_leases(bool all)
+{
+	core::Wall const held_since =
+		base::now_wall() + -base::from_ms(base::settings.lease_journal_after_ms);
+	auto *const copy = static_cast<LeaseCopy *>(palloc(sizeof(LeaseCopy)));
+	for (std::uint32_t i = 0; i < leases().high_water(); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		core::LeaseSlot &lease = leases().slot(i);
+		if (lease.token.load(std::memory_order_acquire) == core::no_token)
+			continue;
+		Action const action = begin_action(lease, held_since, all, *copy);
+		if (action == Action::none)
+			continue;
+		ForceSyncCommit();
+		if (action == Action::clear)
+		{
+			change_at_commit(copy->board, Change::journal_cleared, copy->token);
+			delete_lease(copy->token);
+			continue;
+		}
+		change_at_commit(copy->board, Change::lease_journalled, copy->token);
+		copy->runs().for_each(copy->jobs, [&](core::LeasedIds const &ids) { insert_run(*copy, ids); });
+	}
+	pfree(copy);
+}
+
+// Rows of leases that ended.
+void
+delete_ended()
+{
+	SPI_execute("SELECT DISTINCT token FROM onceq.lease_journal", false, 0);
+	SPITupleTable *const rows = SPI_tuptable;
+	for (uint64 i = 0; i < rows->numvals; i++)
+	{
+		bool null;
+		core::Token const token = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &null));
+		core::LeaseSlot *const lease = leases().find(token);
+		if (lease == nullptr || lease->token.load(std::memory_order_acquire) != token)
+			delete_lease(token);
+	}
+}
+
+// ---- restore
+
+struct Row
+{
+	core::Token token;
+	core::JobId first;
+	core::JobId last;
+	int attempt;
+	int priority;
+	core::LeaseHolder holder;
+};
+
+Row
+row_at(SPITupleTable *rows, uint64 i)
+{
+	auto const column = [&](int number) {
+		bool null;
+		return SPI_getbinval(rows->vals[i], rows->tupdesc, number, &null);
+	};
+	Row row{};
+	row.token = DatumGetInt64(column(1));
+	row.first = DatumGetInt64(column(2));
+	row.last = DatumGetInt64(column(3));
+	row.attempt = DatumGetInt32(column(4));
+	row.priority = DatumGetInt16(column(5));
+	row.holder.span = DatumGetInt64(column(6));
+	row.holder.hold = DatumGetBool(column(7)) ? core::LeaseHold::session : core::LeaseHold::time;
+	row.holder.role = get_role_oid(NameStr(*DatumGetName(column(8))), true);
+	row.holder.claimed_at = core::Wall{DatumGetTimestampTz(column(10))};
+	strlcpy(row.holder.worker, TextDatumGetCString(column(9)), sizeof(row.holder.worker));
+	return row;
+}
+
+bool
+is_restorable(core::Board const &board, int32 queue, core::JobId id, int attempt)
+{
+	core::JobState const state = board.map.state(pool(), id);
+	if (state == core::JobState::none || state == core::JobState::leased)
+		return false;
+	return !board.map.history(pool(), id) || store::read_history(queue, id).failed_attempts < attempt;
+}
+
+void
+restore_row(core::Board &board, int32 queue, core::LeaseSlot &lease, Row const &row)
+{
+	for (core::JobId first = row.first; first <= row.last;)
+	{
+		core::JobId end = first; // after the last restorable neighbour
+		while (end <= row.last && is_restorable(board, queue, end, row.attempt))
+			end++;
+		if (end > first && !core::restore_run(board, pool(), lease, first, end - 1, row.priority, row.attempt))
+			return;
+		first = end + 1;
+	}
+}
+
+core::LeaseSlot *
+restored_lease(std::uint32_t index, Row const &row, bool &lost)
+{
+	core::LeaseSlot *lease = leases().restore(index, row.token, row.holder);
+	lost = lease == nullptr || row.holder.hold == core::LeaseHold::session;
+	return lease != nullptr ? lease : leases().grant(index, random_bits(), row.holder);
+}
+
+void
+finish_lease(core::Board &board, core::LeaseSlot &lease, bool lost)
+{
+	if (lease.held.empty())
+	{
+		leases().free(pool(), lease);
+		return;
+	}
+	core::hold(board, lease, base::now_monotonic() + lease.holder.span);
+	lease.journal.store(core::LeaseJournal::written, std::memory_order_release);
+	if (lost)
+		core::lose(lease);
+}
+
+} // namespace
+
+void
+restore_leases(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
+{
+	base::AsOwner owner;
+	base::SpiScope const spi;
+	Oid types[1] = {INT4OID};
+	Datum values[1] = {Int32GetDatum(queue.id)};
+	SPI_execute_with_args(
+		"SELECT token, first_id, last_id, attempt, priority,"
+		" (extract(epoch FROM lease) * 1000000)::bigint, hold = 's', role, coalesce(worker, ''), journalled_at"
+		" FROM onceq.lease_journal WHERE queue_id = $1 ORDER BY max(journalled_at) OVER (PARTITION BY token)"
+		" DESC, token, first_id",
+		1, types, values, nullptr, true, 0);
+	SPITupleTable *const rows = SPI_tuptable;
+	core::LeaseSlot *lease = nullptr;
+	core::Token token = core::no_token;
+	bool lost = false;
+	for (uint64 i = 0; i < rows->numvals; i++)
+	{
+		Row const row = row_at(rows, i);
+		if (row.token != token)
+		{
+			if (lease != nullptr)
+				finish_lease(board, *lease, lost);
+			lease = restored_lease(index, row, lost);
+			token = row.token;
+		}
+		if (lease == nullptr)
+			break; // no lease slots: the jobs are ready
+		restore_row(board, queue.id, *lease, row);
+	}
+	if (lease != nullptr)
+		finish_lease(board, *lease, lost);
+	owner.finish();
+}
+
+core::Microseconds
+keep_journal()
+{
+	base::AsOwner owner;
+	{
+		base::SpiScope const spi;
+		delete_ended();
+		write_leases(false);
+	}
+	owner.finish();
+	return base::from_ms(base::settings.lease_journal_after_ms) / 2;
+}
+
+core::Microseconds
+journal_at_shutdown()
+{
+	base::AsOwner owner;
+	{
+		base::SpiScope const spi;
+		delete_ended();
+		write_leases(true);
+	}
+	owner.finish();
+	return 0;
+}
+
+void
+wait_until_journalled(Handle const &board, core::Token token)
+{
+	core::LeaseSlot &lease = *leases().find(token);
+	core::Monotonic const deadline = base::now_monotonic() + journal_wait;
+	notify::wake_worker(MyDatabaseId);
+	ConditionVariablePrepareToSleep(&changed(board.index));
+	while (lease.journal.load(std::memory_order_acquire) != core::LeaseJournal::written)
+		if (!wait_for_change(board.index, deadline))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the lease could not be made durable in time"),
+					 errdetail("After an unclean start of the server, older jobs are delivered only once the"
+							   " onceq worker has journalled their lease."),
+					 errhint("Try again; see onceq.workers.")));
+	ConditionVariableCancelSleep();
+}
+
+} // namespace onceq::board

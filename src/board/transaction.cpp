@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "board/transaction.hpp"
+
+#include "base/clock.hpp"
+#include "base/errcode.hpp"
+#include "base/settings.hpp"
+#include "board/effects.hpp"
+#include "notify/notify.hpp"
+
+extern "C" {
+#include <utils/memutils.h>
+}
+
+namespace onceq::board {
+
+namespace {
+
+// What a transaction that failed to end a job leaves its holder at least.
+constexpr core::Microseconds grace_after_abort = 5 * core::microseconds_per_second;
+
+// How long one hold of B in a callback may be, in entries.
+constexpr int entries_per_hold = 64;
+
+constinit Entry *newest = nullptr;
+constinit Spare *spares = nullptr;
+constinit bool registered = false;
+
+void
+forget_all()
+{
+	newest = nullptr;
+	spares = nullptr;
+}
+
+void
+void_spares()
+{
+	for (Spare *spare = spares; spare != nullptr; spare = spare->next)
+	{
+		if (spare->first > spare->last)
+			continue;
+		Locked board(spare->board.index);
+		if (board->key == spare->board.key)
+			core::abandon(*board, pool(), spare->first, spare->last);
+	}
+}
+
+// Applies effect to the entries up to end, newest first, holding B for a slice of them at a time.
+template <typename Effect>
+void
+for_entries(Entry const *end, Effect effect)
+{
+	for (Entry *entry = newest; entry != end;)
+	{
+		std::uint32_t const index = entry->board.index;
+		Locked board(index);
+		for (int i = 0; i < entries_per_hold && entry != end && entry->board.index == index; i++)
+		{
+			if (board->key == entry->board.key)
+				effect(*board, *entry);
+			entry = entry->previous;
+		}
+	}
+}
+
+void
+pin_all()
+{
+	Entry *lost = nullptr;
+	for (Entry *entry = newest; entry != nullptr && lost == nullptr; entry = entry->previous)
+	{
+		if (entry->kind != EntryKind::ended)
+			continue;
+		Locked board(entry->board.index);
+		core::LeaseSlot *const lease = leases().find(entry->ended.token);
+		entry->ended.pinned = lease != nullptr && board->key == entry->board.key &&
+							  core::pin(*lease, entry->ended.token, entry->ended.jobs);
+		if (!entry->ended.pinned)
+			lost = entry;
+	}
+	// ABORT unpins those of this pass.
+	if (lost != nullptr)
+		ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
+						errmsg("lease " INT64_FORMAT " was lost before the transaction could commit",
+							   lost->ended.token),
+						errhint("The jobs are delivered again; this transaction changed nothing.")));
+}
+
+void
+after_commit()
+{
+	Wakes wakes{};
+	for_entries(nullptr, [&](core::Board &board, Entry &entry) { commit_effect(board, entry, wakes); });
+	void_spares();
+	for (Entry *entry = newest; entry != nullptr; entry = entry->previous)
+		if (entry->kind == EntryKind::change)
+			ConditionVariableBroadcast(&changed(entry->board.index));
+	forget_all();
+	if (wakes.worker)
+		notify::wake_worker(MyDatabaseId);
+}
+
+void
+after_abort()
+{
+	core::Monotonic const at_least = base::now_monotonic() + grace_after_abort;
+	bool const lost_leases = newest != nullptr;
+	for_entries(nullptr, [&](core::Board &board, Entry &entry) { abort_effect(board, entry, at_least); });
+	void_spares();
+	forget_all();
+	if (lost_leases)
+		notify::wake_worker(MyDatabaseId);
+}
+
+void
+refuse_prepare()
+{
+	if (newest != nullptr || spares != nullptr)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot PREPARE a transaction that has enqueued, claimed or ended jobs"),
+						errhint("Use COMMIT.")));
+}
+
+void
+transaction_callback(XactEvent event, void *)
+{
+	if (newest == nullptr && spares == nullptr)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			pin_all();
+			break;
+		case XACT_EVENT_COMMIT:
+			after_commit();
+			break;
+		case XACT_EVENT_ABORT:
+			after_abort();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			refuse_prepare();
+			break;
+		default:
+			break;
+	}
+}
+
+// Entries of the subtransaction are the newest ones, without a gap: while it ran, nobody else's were made.
+void
+subtransaction_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *)
+{
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (Entry *entry = newest; entry != nullptr && entry->subtransaction == mine;
+			 entry = entry->previous)
+			entry->subtransaction = parent;
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		Entry *outer = newest;
+		while (outer != nullptr && outer->subtransaction == mine)
+			outer = outer->previous;
+		if (outer == newest)
+			return;
+		core::Monotonic const at_least = base::now_monotonic() + grace_after_abort;
+		for_entries(outer, [&](core::Board &board, Entry &entry) { abort_effect(board, entry, at_least); });
+		newest = outer;
+		notify::wake_worker(MyDatabaseId);
+	}
+}
+
+Entry *
+add_entry(EntryKind kind, Handle const &board)
+{
+	if (!registered)
+	{
+		RegisterXactCallback(transaction_callback, nullptr);
+		RegisterSubXactCallback(subtransaction_callback, nullptr);
+		registered = true;
+	}
+	auto *const entry =
+		static_cast<Entry *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Entry)));
+	entry->kind = kind;
+	entry->board = board;
+	entry->subtransaction = GetCurrentSubTransactionId();
+	entry->previous = newest;
+	newest = entry;
+	return entry;
+}
+
+// ---- produce
+
+[[noreturn]] void
+raise_no_room(catalog::Queue const &queue)
+{
+	bool const absent = notify::worker_pid(MyDatabaseId) == 0;
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("no room was prepared for new jobs of queue \"%s\" in time", queue.name),
+					absent ? errdetail("No onceq worker runs for this database.") : 0,
+					errhint("Try again; see onceq.workers and the setting onceq.segment_wait.")));
+	pg_unreachable();
+}
+
+// Reserves ids, waiting for the worker to prepare room when there is none.
+core::Reservation
+reserve_waiting(catalog::Queue const &queue, Handle const &handle, int wanted)
+{
+	core::Monotonic const deadline =
+		base::now_monotonic() + base::from_ms(base::settings.segment_wait_ms);
+	ConditionVariable &room = changed(handle.index);
+	for (bool in_time = true;;)
+	{
+		core::Reservation reservation{0, 0, core::Refusal::not_standing};
+		bool low = false;
+		{
+			Locked board(handle.index);
+			if (board.stands_for(handle.key))
+			{
+				reservation = core::reserve(*board, pool(), wanted);
+				low = core::is_room_low(*board);
+			}
+		}
+		if (low)
+			notify::wake_worker(MyDatabaseId);
+		if (reservation.count > 0 || !in_time)
+		{
+			ConditionVariableCancelSleep();
+			return reservation;
+		}
+		if (reservation.refusal == core::Refusal::not_standing)
+			raise_no_such_queue(queue);
+		if (reservation.refusal == core::Refusal::no_memory)
+			raise_no_state_memory();
+		ConditionVariablePrepareToSleep(&room);
+		in_time = wait_for_change(handle.index, deadline);
+	}
+}
+
+core::Reservation
+reserve_or_raise(catalog::Queue const &queue, Handle const &handle, int wanted)
+{
+	core::Reservation const reservation = reserve_waiting(queue, handle, wanted);
+	if (reservation.count == 0)
+		raise_no_room(queue);
+	return reservation;
+}
+
+Spare *
+find_spare(Handle const &board)
+{
+	for (Spare *spare = spares; spare != nullptr; spare = spare->next)
+		if (spare->board.index == board.index)
+			return spare;
+	auto *const spare =
+		static_cast<Spare *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Spare)));
+	*spare = Spare{spares, board, 1, 0, 1};
+	spares = spare;
+	return spare;
+}
+
+// The entry for the next id: the newest one, if the id just continues it.
+Entry *
+entry_for(Handle const &board, core::JobId id, int priority, core::Wall due)
+{
+	bool const continues = newest != nullptr && newest->kind == EntryKind::reserved &&
+						   newest->subtransaction == GetCurrentSubTransactionId() &&
+						   newest->board.index == board.index && newest->reserved.last + 1 == id &&
+						   newest->reserved.priority == priority && newest->reserved.due == due;
+	if (continues)
+		return newest;
+	Entry *const entry = add_entry(EntryKind::reserved, board);
+	entry->reserved = {id, id - 1, priority, due};
+	return entry;
+}
+
+} // namespace
+
+Ids
+reserve_ids(catalog::Queue const &queue, int wanted, int priority, core::Wall due)
+{
+	Handle const board = open(queue);
+	Entry *const entry = add_entry(EntryKind::reserved, board);
+	entry->reserved = {1, 0, priority, due};
+	core::Reservation const reservation = reserve_or_raise(queue, board, wanted);
+	entry->reserved.first = reservation.first;
+	entry->reserved.last = reservation.first + reservation.count - 1;
+	return {reservation.first, reservation.count};
+}
+
+core::JobId
+reserve_id(catalog::Queue const &queue, int priority, core::Wall due)
+{
+	constexpr int chunk_max = 64;
+
+	Handle const board = open(queue);
+	Spare *const spare = find_spare(board);
+	// Made before ids are reserved, so that they cannot be forgotten.
+	Entry *entry = add_entry(EntryKind::reserved, board);
+	entry->reserved = {1, 0, priority, due};
+	if (spare->first > spare->last)
+	{
+		core::Reservation const reservation = reserve_or_raise(queue, board, spare->chunk);
+		spare->first = reservation.first;
+		spare->last = reservation.first + reservation.count - 1;
+		spare->chunk = Min(spare->chunk * 2, chunk_max);
+	}
+	core::JobId const id = spare->first;
+	newest = entry->previous;
+	Entry *const target = entry_for(board, id, priority, due);
+	spare->first++;
+	target->reserved.last = id;
+	return id;
+}
+
+Entry *
+begin_claim(Handle const &board)
+{
+	Entry *const entry = add_entry(EntryKind::claimed, board);
+	entry->claimed = {core::no_token, -1};
+	return entry;
+}
+
+void
+set_token(Entry *claim, core::Token token)
+{
+	claim->claimed.token = token;
+}
+
+void
+set_unreadable(Entry *claim, int job)
+{
+	claim->claimed.unreadable = job;
+}
+
+void
+end_at_commit(Handle const &board, core::Token token, core::JobSet const &jobs, core::Ending ending,
+			  core::Wall due)
+{
+	Entry *const entry = add_entry(EntryKind::ended, board);
+	entry->ended = {token, jobs, ending, false, due};
+}
+
+core::JobSet
+asked_to_end(core::Token token)
+{
+	core::JobSet asked{};
+	for (Entry *entry = newest; entry != nullptr; entry = entry->previous)
+		if (entry->kind == EntryKind::ended && entry->ended.token == token)
+			asked |= entry->ended.jobs;
+	return asked;
+}
+
+void
+expire_at_commit(Handle const &board, core::Token token)
+{
+	add_entry(EntryKind::expiring, board)->claimed = {token, -1};
+}
+
+std::int64_t
+seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
+		   VisitSeized visit, void *argument)
+{
+	Handle const handle = open(queue);
+	std::int64_t total = 0;
+	for (core::JobId start = first; start <= last;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		Entry *const entry = add_entry(EntryKind::seized, handle);
+		entry->seized = {1, 0, state};
+		core::Refusal refusal = core::Refusal::not_standing;
+		{
+			Locked board(handle.index);
+			if (board.stands_for(handle.key))
+				entry->seized = core::seize_next(*board, pool(), state, start, last, refusal);
+		}
+		if (refusal == core::Refusal::no_memory)
+			raise_no_state_memory();
+		if (entry->seized.first == 0 || refusal != core::Refusal::none)
+			break;
+		visit(entry->seized, argument);
+		total += entry->seized.last - entry->seized.first + 1;
+		start = entry->seized.last + 1;
+	}
+	return total;
+}
+
+void
+change_at_commit(Handle const &board, Change change, std::int64_t value)
+{
+	add_entry(EntryKind::change, board)->change = {change, value};
+}
+
+void
+free_board_at_abort(Handle const &board)
+{
+	add_entry(EntryKind::built, board);
+}
+
+} // namespace onceq::board

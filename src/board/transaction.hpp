@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: PostgreSQL
+// What the current transaction has done to boards, so that its end can be told to them.
+//
+// A list of entries, each made before the board is touched, so that nothing done can be forgotten;
+// keyed by subtransaction. The callbacks of commit and abort walk it: they raise nothing, allocate
+// nothing and match entries by (slot, token), never by id alone.
+//
+//	PRE_COMMIT   jobs to be ended are pinned; OQ001 if the lease was lost meanwhile
+//	COMMIT       what was done takes effect on the board
+//	ABORT        what was done is undone, of a savepoint too
+//	PRE_PREPARE  refused: at COMMIT PREPARED no callback of ours would run
+#pragma once
+
+#include "board/board.hpp"
+
+namespace onceq::board {
+
+// ---- produce
+
+struct Ids
+{
+	core::JobId first;
+	int count;
+};
+
+// Neighbouring ids, all of one segment, at most wanted; they become jobs of this priority and due time
+// when the transaction commits. Waits at most onceq.segment_wait for the worker to prepare room.
+// Raises 42704 (queue dropped), 53400 (onceq.state_memory), 55000 (no room in time).
+Ids reserve_ids(catalog::Queue const &queue, int wanted, int priority, core::Wall due);
+
+// One id. A transaction that asks again and again reserves growing chunks.
+core::JobId reserve_id(catalog::Queue const &queue, int priority, core::Wall due);
+
+// ---- claim
+
+struct Entry;
+
+// To be called before the lease is granted. An abort of the (sub)transaction gives the jobs back, or
+// loses the lease once its rows were returned.
+Entry *begin_claim(Handle const &board);
+void set_token(Entry *claim, core::Token token);
+// The row of this job cannot be read: when the claim aborts, the attempt counts for it alone.
+void set_unreadable(Entry *claim, int job);
+
+// ---- end
+
+// At commit the jobs leave the lease, which must be held under this token until then.
+void end_at_commit(Handle const &board, core::Token token, core::JobSet const &jobs,
+				   core::Ending ending, core::Wall due);
+
+// Jobs of the lease that this transaction has asked to end already.
+core::JobSet asked_to_end(core::Token token);
+
+// The worker's own hold on an expired lease: lost again if the transaction aborts.
+void expire_at_commit(Handle const &board, core::Token token);
+
+// ---- maintain
+
+// Takes the jobs in this state with ids first … last away from everybody else until the end of the
+// transaction: gone at commit, where they were at abort. Calls visit for each run taken.
+using VisitSeized = void (*)(core::Seized const &seized, void *argument);
+std::int64_t seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
+						core::JobId last, VisitSeized visit, void *argument);
+
+enum class Change : std::uint8_t {
+	ceiling_raised,   // value: the new ceiling
+	segment_prepared, // value: the number after it
+	segment_sealed,   // value: its number
+	segment_forgotten,
+	queue_dropped,
+	board_freed,
+	lease_journalled, // value: its token; at abort it is wanted again
+	journal_cleared,  // value: the token of a lease whose released jobs are out of the journal
+};
+
+// The board learns of the change when the transaction commits.
+void change_at_commit(Handle const &board, Change change, std::int64_t value);
+
+// The board was built for a queue that this transaction made: it goes if the queue does.
+void free_board_at_abort(Handle const &board);
+
+} // namespace onceq::board

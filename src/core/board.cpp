@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "core/board.hpp"
+
+#ifdef POSTGRES_H
+#error "core/ knows nothing of PostgreSQL"
+#endif
+
+#include "core/segment_plan.hpp"
+
+#include <algorithm>
+
+namespace onceq::core {
+
+namespace {
+
+void
+note_ready(Board &board, JobId first, int priority) noexcept
+{
+	board.lowest_ready[priority] = std::min(board.lowest_ready[priority], first);
+}
+
+// from → ready, or waiting if due above the watermark.
+void
+make_available(Board &board, FramePool &pool, JobId first, JobId last, JobState from, int priority,
+			   Wall due) noexcept
+{
+	if (due <= board.watermark)
+	{
+		board.map.move(pool, first, last, from, ready_at(priority));
+		note_ready(board, first, priority);
+	}
+	else
+	{
+		board.map.move(pool, first, last, from, JobState::waiting);
+		note_due(board, due);
+	}
+}
+
+void
+leave_lease(FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs) noexcept
+{
+	lease.held -= jobs;
+	lease.pinned -= jobs;
+	lease.released -= jobs;
+	if (lease.held.empty())
+		table.free(pool, lease);
+}
+
+// Takes the run of ready jobs that starts at id into the lease; returns how many.
+int
+take_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId id, int priority, int count,
+		 Refusal &refusal) noexcept
+{
+	// A job with a history has an attempt of its own, and so a run of its own.
+	int const limit = board.map.history(pool, id) ? 1 : std::min(count, lease_jobs_max - lease.job_count);
+	JobId const last = id + board.map.run_length(pool, id, limit) - 1;
+	if (last < id || board.map.store(pool, id, last) < last)
+	{
+		refusal = last < id ? Refusal::none : Refusal::no_memory;
+		return 0;
+	}
+	int const first_job = lease.job_count;
+	if (!add_run(pool, lease, id, last, priority))
+		return 0;
+	int const taken = board.map.move(pool, id, last, ready_at(priority), JobState::leased);
+	ONCEQ_ASSERT(taken == last - id + 1);
+	for (int job = first_job; job < lease.job_count; job++)
+		lease.held.add(job);
+	return taken;
+}
+
+// Frames that producers leave to the others. A claim from a page that is not stored needs one, and only
+// claims empty a pool: filled by producers to the last frame, it would stay full for ever.
+std::uint32_t
+frames_to_leave(FramePool const &pool) noexcept
+{
+	constexpr std::uint32_t enough = 64;
+	return std::min(pool.capacity() / 8, enough);
+}
+
+} // namespace
+
+void
+begin_building(Board &board, BoardKey key) noexcept
+{
+	board.key = key;
+	board.phase = BoardPhase::building;
+	board.next_id = 0;
+	board.id_ceiling = 0;
+	board.ceiling_step = ceiling_step_min;
+	board.prepared_end = 0;
+	board.first_new_id = 0;
+	std::fill_n(board.lowest_ready, priority_max + 1, JobId{0});
+	board.watermark = wall_always;
+	board.promoted_to = wall_always;
+	board.promoting_to = wall_always;
+	board.earliest_due = wall_never;
+	board.counters = BoardCounters{};
+	board.map.initialise();
+}
+
+void
+finish_building(Board &board, JobId first_new_id, JobId id_ceiling, SegmentNumber prepared_end,
+				Wall now) noexcept
+{
+	ONCEQ_ASSERT(board.phase == BoardPhase::building);
+	board.next_id = first_new_id;
+	board.first_new_id = first_new_id;
+	board.id_ceiling = id_ceiling;
+	board.prepared_end = prepared_end;
+	board.watermark = now;
+	board.promoted_to = now;
+	board.phase = BoardPhase::standing;
+}
+
+void
+raise_ceiling(Board &board, JobId ceiling) noexcept
+{
+	if (ceiling <= board.id_ceiling)
+		return;
+	board.ceiling_step = ceiling - board.id_ceiling;
+	board.id_ceiling = ceiling;
+}
+
+void
+free_board(Board &board, FramePool &pool) noexcept
+{
+	board.map.clear(pool);
+	board.key = BoardKey{};
+	board.phase = BoardPhase::free;
+}
+
+Reservation
+reserve(Board &board, FramePool &pool, int wanted) noexcept
+{
+	if (board.phase != BoardPhase::standing)
+		return {0, 0, Refusal::not_standing};
+	SegmentNumber const segment = segment_of(board.next_id);
+	if (segment >= board.prepared_end)
+		return {0, 0, Refusal::no_segment};
+	JobId const end = std::min({board.next_id + wanted, board.id_ceiling, first_id_of(segment + 1)});
+	if (end <= board.next_id)
+		return {0, 0, Refusal::no_ids};
+
+	JobId const first = board.next_id;
+	JobId const last = board.map.store(pool, first, end - 1, frames_to_leave(pool));
+	if (last < first)
+		return {0, 0, Refusal::no_memory};
+	[[maybe_unused]] int const moved = board.map.move(pool, first, last, JobState::none, JobState::reserved);
+	ONCEQ_ASSERT(moved == last - first + 1);
+	board.next_id = last + 1;
+	return {first, static_cast<int>(last - first + 1), Refusal::none};
+}
+
+bool
+is_room_low(Board const &board) noexcept
+{
+	return ceiling_is_low(board.next_id, board.id_ceiling, board.ceiling_step) ||
+		   board.prepared_end < wanted_prepared_end(board.next_id);
+}
+
+void
+publish(Board &board, FramePool &pool, JobId first, JobId last, int priority, Wall due) noexcept
+{
+	make_available(board, pool, first, last, JobState::reserved, priority, due);
+	board.counters.enqueued += last - first + 1;
+}
+
+void
+abandon(Board &board, FramePool &pool, JobId first, JobId last) noexcept
+{
+	board.map.move(pool, first, last, JobState::reserved, JobState::none);
+}
+
+int
+take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &refusal) noexcept
+{
+	refusal = board.phase == BoardPhase::standing ? Refusal::none : Refusal::not_standing;
+	if (refusal != Refusal::none)
+		return 0;
+	int taken = 0;
+	for (int priority = priority_max; priority >= 0 && taken < count; priority--)
+	{
+		while (taken < count)
+		{
+			JobId const id = board.map.find(pool, ready_at(priority), board.lowest_ready[priority]);
+			board.lowest_ready[priority] = id != 0 ? id : board.next_id;
+			if (id == 0)
+				break;
+			int const run = take_run(board, pool, lease, id, priority, count - taken, refusal);
+			if (run == 0)
+				return taken;
+			taken += run;
+		}
+	}
+	return taken;
+}
+
+void
+settle(Board &board, FramePool &pool, LeaseSlot &lease, Findings const &findings) noexcept
+{
+	ONCEQ_ASSERT(lease.state.load(std::memory_order_relaxed) == LeaseState::provisional);
+	for_each_run(pool, lease, findings.absent, [&](LeasedIds const &ids) {
+		board.map.move(pool, ids.first, ids.last, JobState::leased, JobState::none);
+	});
+	for_each_run(pool, lease, findings.early, [&](LeasedIds const &ids) {
+		make_available(board, pool, ids.first, ids.last, JobState::leased, ids.priority,
+					   findings.earliest_due);
+	});
+	for_each_run(pool, lease, findings.unseen, [&](LeasedIds const &ids) {
+		board.map.move(pool, ids.first, ids.last, JobState::leased, ready_at(ids.priority));
+		note_ready(board, ids.first, ids.priority);
+	});
+	lease.held -= findings.absent;
+	lease.held -= findings.early;
+	lease.held -= findings.unseen;
+}
+
+void
+hold(Board &board, LeaseSlot &lease, Monotonic deadline) noexcept
+{
+	lease.deadline.store(deadline.us, std::memory_order_relaxed);
+	lease.state.store(LeaseState::held, std::memory_order_release);
+	board.counters.claims++;
+	board.counters.delivered += lease.held.size();
+}
+
+bool
+extend(LeaseSlot &lease, Token token, Monotonic deadline) noexcept
+{
+	if (!owns(lease, token) || lease.state.load(std::memory_order_relaxed) != LeaseState::held)
+		return false;
+	lease.deadline.store(deadline.us, std::memory_order_relaxed);
+	return true;
+}
+
+bool
+pin(LeaseSlot &lease, Token token, JobSet const &jobs) noexcept
+{
+	if (!may_end(lease, token, jobs))
+		return false;
+	lease.pinned |= jobs;
+	return true;
+}
+
+void
+unpin(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least) noexcept
+{
+	if (!owns(lease, token))
+		return;
+	lease.pinned -= jobs;
+	if (lease.deadline.load(std::memory_order_relaxed) < at_least.us)
+		lease.deadline.store(at_least.us, std::memory_order_relaxed);
+}
+
+void
+end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs,
+	Ending ending, Wall due) noexcept
+{
+	ONCEQ_ASSERT(lease.held.includes(jobs));
+	for_each_run(pool, lease, jobs, [&](LeasedIds const &ids) {
+		if (ending == Ending::failed)
+		{
+			board.map.mark_history(pool, ids.first, ids.last);
+			make_available(board, pool, ids.first, ids.last, JobState::leased, ids.priority, due);
+		}
+		else
+			board.map.move(pool, ids.first, ids.last, JobState::leased, JobState::none);
+	});
+	int const count = jobs.size();
+	board.counters.succeeded += ending == Ending::succeeded ? count : 0;
+	board.counters.failed += ending == Ending::succeeded ? 0 : count;
+	board.counters.dead += ending == Ending::dead ? count : 0;
+	if (lease.state.load(std::memory_order_relaxed) == LeaseState::expiring)
+		board.counters.expired += count;
+	leave_lease(pool, table, lease, jobs);
+}
+
+void
+give_back(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs) noexcept
+{
+	for_each_run(pool, lease, jobs, [&](LeasedIds const &ids) {
+		board.map.move(pool, ids.first, ids.last, JobState::leased, ready_at(ids.priority));
+		note_ready(board, ids.first, ids.priority);
+	});
+	board.counters.released += jobs.size();
+	leave_lease(pool, table, lease, jobs);
+}
+
+void
+release_later(LeaseSlot &lease, JobSet const &jobs) noexcept
+{
+	lease.pinned |= jobs;
+	lease.released |= jobs;
+}
+
+void
+lose(LeaseSlot &lease) noexcept
+{
+	lease.state.store(LeaseState::lost, std::memory_order_release);
+}
+
+void
+begin_expiry(LeaseSlot &lease, std::uint32_t slot, std::uint64_t random) noexcept
+{
+	ONCEQ_ASSERT(lease.pinned.empty());
+	lease.token.store(make_token(slot, random), std::memory_order_release);
+	lease.state.store(LeaseState::expiring, std::memory_order_release);
+}
+
+void
+cancel_expiry(LeaseSlot &lease) noexcept
+{
+	lease.state.store(LeaseState::lost, std::memory_order_release);
+}
+
+Wall
+advance_watermark(Board &board, Wall now) noexcept
+{
+	board.watermark = now;
+	board.earliest_due = wall_never;
+	// The clock may have been set back: what is due between then and now is looked for again.
+	board.promoted_to = std::min(board.promoted_to, now);
+	board.promoting_to = now;
+	return board.promoted_to;
+}
+
+bool
+promote(Board &board, FramePool &pool, JobId id, int priority) noexcept
+{
+	if (board.map.state(pool, id) != JobState::waiting)
+		return true;
+	if (board.map.store(pool, id, id) < id)
+		return false;
+	board.map.move(pool, id, id, JobState::waiting, ready_at(priority));
+	note_ready(board, id, priority);
+	return true;
+}
+
+void
+note_due(Board &board, Wall due) noexcept
+{
+	board.earliest_due = std::min(board.earliest_due, due);
+}
+
+void
+finish_promotion(Board &board, Wall now) noexcept
+{
+	// Not if another advance, or a job that was passed over and then restored, came in between.
+	if (board.promoting_to == now)
+		board.promoted_to = now;
+}
+
+Seized
+seize_next(Board &board, FramePool &pool, JobState state, JobId start, JobId end, Refusal &refusal) noexcept
+{
+	refusal = board.phase == BoardPhase::standing ? Refusal::none : Refusal::not_standing;
+	JobId const first = refusal == Refusal::none ? board.map.find(pool, state, start) : 0;
+	if (first == 0 || first > end)
+		return {0, 0, state};
+	int const limit = static_cast<int>(std::min<JobId>(ids_per_page, end - first + 1));
+	JobId last = first + board.map.run_length(pool, first, limit) - 1;
+	last = board.map.store(pool, first, last);
+	if (last < first)
+	{
+		refusal = Refusal::no_memory;
+		return {0, 0, state};
+	}
+	board.map.move(pool, first, last, state, JobState::seized);
+	return {first, last, state};
+}
+
+void
+finish_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
+{
+	board.map.move(pool, seized.first, seized.last, JobState::seized, JobState::none);
+}
+
+void
+restore_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
+{
+	board.map.move(pool, seized.first, seized.last, JobState::seized, seized.origin);
+	if (is_ready(seized.origin))
+		note_ready(board, seized.first, priority_of(seized.origin));
+	if (seized.origin == JobState::waiting)
+	{
+		// Its due time may have passed meanwhile, when promotion found it not waiting: look at all again.
+		board.promoted_to = wall_always;
+		board.promoting_to = wall_always;
+		note_due(board, wall_always);
+	}
+}
+
+bool
+place(Board &board, FramePool &pool, JobId first, JobId last, JobState state, bool history) noexcept
+{
+	if (board.map.store(pool, first, last) < last)
+		return false;
+	if (history)
+		board.map.mark_history(pool, first, last);
+	board.map.move(pool, first, last, JobState::none, state);
+	if (is_ready(state))
+		note_ready(board, first, priority_of(state));
+	return true;
+}
+
+bool
+restore_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority,
+			int attempt) noexcept
+{
+	int const first_job = lease.job_count;
+	if (board.map.store(pool, first, last) < last || !add_run(pool, lease, first, last, priority))
+		return false;
+	set_attempt(pool, lease, lease.run_count - 1, attempt);
+	// Straight to leased: a page left empty on the way would be given back, and perhaps not be had again.
+	for (int state = 1; state < job_state_count; state++)
+		board.map.move(pool, first, last, static_cast<JobState>(state), JobState::leased);
+	for (int job = first_job; job < lease.job_count; job++)
+		lease.held.add(job);
+	return true;
+}
+
+bool
+remove(Board &board, FramePool &pool, JobId first, JobId last) noexcept
+{
+	for (JobId id = first; id <= last;)
+	{
+		JobId const end = std::min(last, id | (ids_per_page - 1));
+		int const length = static_cast<int>(end - id) + 1;
+		bool const nothing = board.map.state(pool, id) == JobState::none &&
+							 board.map.run_length(pool, id, length) == length;
+		if (!nothing && length < ids_per_page && board.map.store(pool, id, end) < end)
+			return false;
+		for (int state = 1; state < job_state_count && !nothing; state++)
+			board.map.move(pool, id, end, static_cast<JobState>(state), JobState::none);
+		id = end + 1;
+	}
+	return true;
+}
+
+void
+seal(Board &board, SegmentNumber segment) noexcept
+{
+	if (segment_of(board.next_id) == segment)
+		board.next_id = first_id_of(segment + 1);
+}
+
+} // namespace onceq::core

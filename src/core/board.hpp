@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: PostgreSQL
+// The protocol of one queue's board: what is ready, leased or waiting now, and every step that
+// changes it. Each function is one step of doc/internals/board.md, and all of it happens in one hold of
+// the board's lock ("B"). Nothing here can fail half way: a function either does its step or returns
+// why not, having changed nothing.
+//
+// Requires, for every function: B is held by the caller.
+#pragma once
+
+#include "core/lease.hpp"
+#include "core/state_map.hpp"
+
+namespace onceq::core {
+
+struct BoardKey
+{
+	std::uint32_t database;
+	std::int32_t queue;
+	std::int64_t incarnation; // random, so that a reused oid or number is not taken for the old queue
+
+	friend constexpr bool operator==(BoardKey const &, BoardKey const &) noexcept = default;
+};
+
+enum class BoardPhase : std::uint8_t {
+	free,     // no queue's
+	building, // one session reads the tables, the others wait
+	standing,
+	dropped // the queue is gone; the worker frees the board when no transaction can touch it
+};
+
+enum class Refusal : std::uint8_t {
+	none,
+	not_standing,
+	no_segment, // the next segment is not prepared yet
+	no_ids,     // the durable id ceiling is reached
+	no_memory   // the page pool is used up
+};
+
+// Since the board was built. Counts of jobs, except claims.
+struct BoardCounters
+{
+	std::int64_t enqueued;
+	std::int64_t claims;
+	std::int64_t delivered;
+	std::int64_t succeeded;
+	std::int64_t failed;
+	std::int64_t dead;
+	std::int64_t cancelled;
+	std::int64_t released;
+	std::int64_t expired;
+};
+
+struct Board
+{
+	BoardKey key;
+	BoardPhase phase;
+	JobId next_id;
+	JobId id_ceiling;           // ids below it may be given out: raised durably before use
+	JobId ceiling_step;         // by which it was raised last
+	SegmentNumber prepared_end; // segments below it have their tables
+	JobId first_new_id;         // ids below it were given out before this life of the server
+	JobId lowest_ready[priority_max + 1]; // no job of that priority is ready below it
+	Wall watermark;             // jobs due at or before it are ready, not waiting
+	Wall promoted_to;           // waiting jobs due at or before it were promoted
+	Wall promoting_to;          // how far the look under way goes; wall_always: none, or it missed a job
+	Wall earliest_due;          // no waiting job is due before it
+	BoardCounters counters;
+	StateMap map;
+};
+static_assert(std::is_standard_layout_v<Board>);
+
+// ---- life of the board
+
+void begin_building(Board &board, BoardKey key) noexcept;
+// After place() of every live job.
+void finish_building(Board &board, JobId first_new_id, JobId id_ceiling, SegmentNumber prepared_end,
+					 Wall now) noexcept;
+void raise_ceiling(Board &board, JobId ceiling) noexcept;
+void free_board(Board &board, FramePool &pool) noexcept;
+
+// ---- produce
+
+struct Reservation
+{
+	JobId first;
+	int count; // 0: refused
+	Refusal refusal;
+};
+
+// Takes up to wanted neighbouring ids of one segment: none → reserved.
+Reservation reserve(Board &board, FramePool &pool, int wanted) noexcept;
+
+// Whether the worker should raise the ceiling or prepare segments now.
+bool is_room_low(Board const &board) noexcept;
+
+// COMMIT of the producer: reserved → ready, or waiting if due above the watermark.
+void publish(Board &board, FramePool &pool, JobId first, JobId last, int priority, Wall due) noexcept;
+
+// ABORT of the producer, or the unused rest of a reservation: reserved → none.
+void abandon(Board &board, FramePool &pool, JobId first, JobId last) noexcept;
+
+// ---- claim
+
+// Moves the lowest ready jobs of the highest priority into the lease; returns how many, at most
+// count. refusal is no_memory when there would have been more.
+int take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &refusal) noexcept;
+
+// What the claimer found when it looked for the rows of the taken jobs.
+struct Findings
+{
+	JobSet absent;   // no row: nothing was enqueued → none
+	JobSet early;    // due above the watermark → waiting; ready again if the watermark rose meanwhile
+	JobSet unseen;   // not visible to the claimer's fixed snapshot → ready, uncounted
+	Wall earliest_due; // of the early ones
+};
+void settle(Board &board, FramePool &pool, LeaseSlot &lease, Findings const &findings) noexcept;
+
+// The rows are about to be handed over: PROVISIONAL → HELD.
+void hold(Board &board, LeaseSlot &lease, Monotonic deadline) noexcept;
+
+// ---- end
+
+inline bool
+owns(LeaseSlot const &lease, Token token) noexcept
+{
+	return lease.token.load(std::memory_order_relaxed) == token && token != no_token;
+}
+
+// Whether the jobs may be ended under this token: held, and no commit that ends them under way.
+inline bool
+may_end(LeaseSlot const &lease, Token token, JobSet const &jobs) noexcept
+{
+	return owns(lease, token) && (lease.held - lease.pinned).includes(jobs);
+}
+
+// A new deadline for what is still held; false: the lease is lost.
+bool extend(LeaseSlot &lease, Token token, Monotonic deadline) noexcept;
+
+// PRE_COMMIT of the transaction that ends the jobs; false: the lease is lost, nothing changed.
+bool pin(LeaseSlot &lease, Token token, JobSet const &jobs) noexcept;
+
+// ABORT after a pin: HELD again, at least until the deadline given.
+void unpin(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least) noexcept;
+
+enum class Ending : std::uint8_t {
+	succeeded,
+	failed, // and comes again: ready, or waiting if due above the watermark
+	dead,
+};
+
+// COMMIT: the jobs leave the lease; the last one frees it.
+void end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs,
+		 Ending ending, Wall due) noexcept;
+
+// leased → ready, nothing counted; the last job frees the lease. Requires: not journalled.
+void give_back(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease,
+			   JobSet const &jobs) noexcept;
+
+// As give_back, but of a journalled lease: the jobs wait, pinned, until the worker has taken them out of
+// the journal and gives them back; else a restart could restore a lease that a newer one followed.
+void release_later(LeaseSlot &lease, JobSet const &jobs) noexcept;
+
+// Whether the lease may be in the journal, so that its jobs are released later.
+inline bool
+is_journalled(LeaseSlot const &lease) noexcept
+{
+	return lease.journal.load(std::memory_order_relaxed) >= LeaseJournal::writing;
+}
+
+// The holder is gone: HELD → LOST; the worker counts a failed attempt of each job still held.
+void lose(LeaseSlot &lease) noexcept;
+
+// ---- expire
+
+// Whether the worker may take the lease away now.
+inline bool
+may_expire(LeaseSlot const &lease, Monotonic now) noexcept
+{
+	LeaseState const state = lease.state.load(std::memory_order_relaxed);
+	bool const over = state == LeaseState::lost ||
+					  (state == LeaseState::held &&
+					   lease.deadline.load(std::memory_order_relaxed) <= now.us);
+	return over && lease.pinned.empty();
+}
+
+// The system owns the jobs before it writes their outcomes: from here on the holder's token does not match.
+void begin_expiry(LeaseSlot &lease, std::uint32_t slot, std::uint64_t random) noexcept;
+// ABORT of the worker: it will be tried again.
+void cancel_expiry(LeaseSlot &lease) noexcept;
+
+// ---- due
+
+// Makes now the watermark and returns since when waiting jobs have to be looked for: all that are
+// due after it, up to now.
+Wall advance_watermark(Board &board, Wall now) noexcept;
+// waiting → ready; false: stopped by lack of memory.
+bool promote(Board &board, FramePool &pool, JobId id, int priority) noexcept;
+void note_due(Board &board, Wall due) noexcept;
+// All jobs due up to now were promoted.
+void finish_promotion(Board &board, Wall now) noexcept;
+
+// ---- maintain
+
+// A job, or neighbouring jobs, owned by a transaction of maintenance, and where they were.
+struct Seized
+{
+	JobId first;
+	JobId last;
+	JobState origin;
+};
+
+// The next jobs at or after start in this state → seized; first 0: none, or no memory (refusal).
+Seized seize_next(Board &board, FramePool &pool, JobState state, JobId start, JobId end,
+				  Refusal &refusal) noexcept;
+// seized → none at COMMIT, → where they were at ABORT.
+void finish_seized(Board &board, FramePool &pool, Seized const &seized) noexcept;
+void restore_seized(Board &board, FramePool &pool, Seized const &seized) noexcept;
+
+// A job found in the tables: none → state. false: no memory.
+bool place(Board &board, FramePool &pool, JobId first, JobId last, JobState state, bool history) noexcept;
+
+// Jobs of a journalled lease, live on the board being built: whatever they were → leased. false: no memory,
+// or the lease can take no more runs.
+bool restore_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority,
+				 int attempt) noexcept;
+
+// An outcome found in the tables: what first … last (of one segment) were → none. false: no memory.
+bool remove(Board &board, FramePool &pool, JobId first, JobId last) noexcept;
+
+// No more ids of this segment: the next job is the first of the next one.
+void seal(Board &board, SegmentNumber segment) noexcept;
+
+inline bool
+is_sealed(Board const &board, SegmentNumber segment) noexcept
+{
+	return segment < segment_of(board.next_id);
+}
+
+// Sealed, and no job of it is unfinished or in the hands of a transaction.
+inline bool
+is_drained(Board const &board, FramePool &pool, SegmentNumber segment) noexcept
+{
+	return is_sealed(board, segment) && board.map.is_empty(pool, segment);
+}
+
+} // namespace onceq::core

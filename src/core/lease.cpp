@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "core/lease.hpp"
+
+#ifdef POSTGRES_H
+#error "core/ knows nothing of PostgreSQL"
+#endif
+
+#include <algorithm>
+#include <new>
+
+namespace onceq::core {
+
+namespace {
+
+constexpr std::size_t header_size = 64;
+
+LeaseRun *
+writable_runs(FramePool &pool, LeaseSlot &lease) noexcept
+{
+	return lease.overflow == no_frame ? lease.inline_runs : &pool.at<LeaseRun>(lease.overflow);
+}
+
+// Makes room for one more run.
+bool
+grow(FramePool &pool, LeaseSlot &lease) noexcept
+{
+	if (lease.overflow != no_frame)
+		return lease.run_count < lease_runs_max;
+	if (lease.run_count < lease_runs_inline)
+		return true;
+	FrameIndex const frame = pool.take();
+	if (frame == no_frame)
+		return false;
+	std::copy_n(lease.inline_runs, lease.run_count, &pool.at<LeaseRun>(frame));
+	lease.overflow = frame;
+	return true;
+}
+
+} // namespace
+
+int
+LeaseRuns::job_of(JobId id) const noexcept
+{
+	for (int index = 0; index < run_count; index++)
+	{
+		LeasedIds const whole = at(index);
+		if (whole.first <= id && id <= whole.last)
+			return whole.job + static_cast<int>(id - whole.first);
+	}
+	return -1;
+}
+
+LeaseRuns
+runs_of(FramePool &pool, LeaseSlot const &lease) noexcept
+{
+	LeaseRun const *const run =
+		lease.overflow == no_frame ? lease.inline_runs : &pool.at<LeaseRun>(lease.overflow);
+	return {lease.base_id, lease.job_count, lease.run_count, run};
+}
+
+bool
+add_run(FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority) noexcept
+{
+	if (lease.run_count == 0)
+		// Room below the first id: a later run may be of an earlier one, of a lower priority.
+		lease.base_id = std::max(first - (JobId{1} << 31), JobId{0});
+	JobId const offset = first - lease.base_id;
+	JobId const jobs = lease.job_count + (last - first + 1);
+	if (offset < 0 || offset > 0xFFFF'FFFF || jobs > lease_jobs_max || !grow(pool, lease))
+		return false;
+	writable_runs(pool, lease)[lease.run_count++] =
+		LeaseRun{static_cast<std::uint32_t>(offset), static_cast<std::uint16_t>(lease.job_count), 1,
+				 static_cast<std::uint16_t>(priority & 0xF)};
+	lease.job_count = static_cast<std::int16_t>(jobs);
+	return true;
+}
+
+void
+set_attempt(FramePool &pool, LeaseSlot &lease, int index, int attempt) noexcept
+{
+	writable_runs(pool, lease)[index].attempt =
+		static_cast<std::uint16_t>(std::clamp(attempt, 1, attempt_max));
+}
+
+std::size_t
+LeaseTable::size_for(std::uint32_t slots) noexcept
+{
+	static_assert(sizeof(LeaseTable) <= header_size);
+	return header_size + std::size_t{slots} * (sizeof(LeaseSlot) + sizeof(IndexStack::Link));
+}
+
+LeaseTable *
+LeaseTable::create(void *memory, std::uint32_t slots) noexcept
+{
+	auto *table = new (memory) LeaseTable;
+	table->capacity_ = slots;
+	table->high_water_.store(0, std::memory_order_relaxed);
+	for (std::uint32_t i = 0; i < slots; i++)
+	{
+		auto *slot = new (&table->slot(i)) LeaseSlot;
+		slot->token.store(no_token, std::memory_order_relaxed);
+		slot->state.store(LeaseState::free, std::memory_order_relaxed);
+		slot->overflow = no_frame;
+	}
+	table->free_.fill(table->links(), slots);
+	return table;
+}
+
+LeaseSlot *
+LeaseTable::grant(std::uint32_t board, std::uint64_t random, LeaseHolder const &holder) noexcept
+{
+	std::uint32_t const index = free_.pop(links());
+	if (index == no_index)
+		return nullptr;
+	LeaseSlot &lease = slot(index);
+	open(lease, board, make_token(index, random), holder);
+	return &lease;
+}
+
+LeaseSlot *
+LeaseTable::restore(std::uint32_t board, Token token, LeaseHolder const &holder) noexcept
+{
+	std::uint32_t const wanted = slot_of(token);
+	if (token <= 0 || wanted >= capacity_)
+		return nullptr;
+	// The stack gives from its top only: pop until the wanted one comes, put the others back.
+	std::uint32_t kept = no_index;
+	std::uint32_t index = free_.pop(links());
+	while (index != no_index && index != wanted)
+	{
+		slot(index).overflow = kept; // a free slot has no runs: the field is free to chain them
+		kept = index;
+		index = free_.pop(links());
+	}
+	while (kept != no_index)
+	{
+		std::uint32_t const next = slot(kept).overflow;
+		slot(kept).overflow = no_frame;
+		free_.push(links(), kept);
+		kept = next;
+	}
+	if (index == no_index)
+		return nullptr;
+	open(slot(index), board, token, holder);
+	return &slot(index);
+}
+
+void
+LeaseTable::free(FramePool &pool, LeaseSlot &lease) noexcept
+{
+	if (lease.overflow != no_frame)
+		pool.give_back(lease.overflow);
+	lease.overflow = no_frame;
+	lease.job_count = 0;
+	lease.run_count = 0;
+	lease.state.store(LeaseState::free, std::memory_order_release);
+	lease.token.store(no_token, std::memory_order_release);
+	free_.push(links(), index_of(lease));
+}
+
+LeaseSlot *
+LeaseTable::find(Token token) noexcept
+{
+	std::uint32_t const index = slot_of(token);
+	return token > 0 && index < capacity_ ? &slot(index) : nullptr;
+}
+
+LeaseSlot &
+LeaseTable::slot(std::uint32_t index) noexcept
+{
+	ONCEQ_ASSERT(index < capacity_);
+	return reinterpret_cast<LeaseSlot *>(reinterpret_cast<std::byte *>(this) + header_size)[index];
+}
+
+std::uint32_t
+LeaseTable::index_of(LeaseSlot const &lease) const noexcept
+{
+	auto const *const first = reinterpret_cast<LeaseSlot const *>(
+		reinterpret_cast<std::byte const *>(this) + header_size);
+	return static_cast<std::uint32_t>(&lease - first);
+}
+
+IndexStack::Link *
+LeaseTable::links() noexcept
+{
+	return reinterpret_cast<IndexStack::Link *>(reinterpret_cast<std::byte *>(this) + header_size +
+												std::size_t{capacity_} * sizeof(LeaseSlot));
+}
+
+void
+LeaseTable::open(LeaseSlot &lease, std::uint32_t board, Token token, LeaseHolder const &holder) noexcept
+{
+	std::uint32_t const used = index_of(lease) + 1;
+	std::uint32_t seen = high_water_.load(std::memory_order_relaxed);
+	while (seen < used && !high_water_.compare_exchange_weak(seen, used, std::memory_order_acq_rel))
+		;
+	lease.holder = holder;
+	lease.base_id = 0;
+	lease.job_count = 0;
+	lease.run_count = 0;
+	lease.overflow = no_frame;
+	lease.held = JobSet{};
+	lease.pinned = JobSet{};
+	lease.released = JobSet{};
+	lease.board.store(board, std::memory_order_relaxed);
+	lease.deadline.store(monotonic_never.us, std::memory_order_relaxed);
+	lease.journal.store(LeaseJournal::none, std::memory_order_relaxed);
+	lease.state.store(LeaseState::provisional, std::memory_order_relaxed);
+	lease.token.store(token, std::memory_order_release);
+}
+
+} // namespace onceq::core

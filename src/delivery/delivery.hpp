@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: PostgreSQL
+// The life of one job: enqueued, claimed, acknowledged, retried, dead.
+//
+// Each verb has a file. A verb asks the board first (under B, by token), then writes its rows, and the
+// board learns the end from the transaction's callbacks (board/transaction.hpp).
+#pragma once
+
+#include "core/lease.hpp"
+
+#include "base/postgres.hpp"
+#include "board/lease_copy.hpp"
+#include "catalog/catalog.hpp"
+
+namespace onceq::delivery {
+
+inline constexpr int claim_count_max = 1000;
+inline constexpr int enqueue_many_max = 10000;
+inline constexpr core::Microseconds lease_min = 100 * 1000;
+inline constexpr core::Microseconds lease_max = 12 * 3600 * core::microseconds_per_second;
+inline constexpr core::Microseconds delay_max = 366 * 24 * 3600 * core::microseconds_per_second;
+
+// ---- arguments (delivery_arguments.cpp)
+
+// Raises 22004 if the argument is null.
+void require_argument(FunctionCallInfo fcinfo, int number, char const *name);
+char const *optional_cstring(FunctionCallInfo fcinfo, int number);
+
+// The lease span asked for, or the queue's; raises 22023 out of range.
+core::Microseconds lease_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue);
+
+// ---- a lease as its holder sees it (delivery_lease.cpp)
+
+// The lease of this token, which the current user holds or may act for, and its queue. The jobs of the
+// copy are those available: held, and no end of them asked for or under way.
+// Raises OQ001 lease lost, 42501.
+void look_up_lease(core::Token token, board::LeaseCopy &lease, catalog::Queue &queue);
+
+// The number of this job; raises OQ001 unless the lease has it available.
+int require_available(board::LeaseCopy const &lease, core::JobId id);
+
+[[noreturn]] void raise_lease_lost(core::Token token);
+
+// ---- verbs
+
+struct ClaimRequest
+{
+	catalog::Queue queue;
+	int count;
+	core::Microseconds span;
+	core::LeaseHold hold;
+	char const *worker;
+};
+void claim(FunctionCallInfo fcinfo, ClaimRequest const &request);
+
+// Ends all available jobs of the lease, or those of the set, as succeeded. Returns how many.
+int64 ack(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSet const &jobs);
+
+// ---- chores of the worker, each in one transaction; return when they should run again
+
+core::Microseconds expire_leases();
+core::Microseconds promote_due();
+
+} // namespace onceq::delivery

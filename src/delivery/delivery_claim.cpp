@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: PostgreSQL
+// claim: take ready jobs (under B), fetch their rows with a current look, prove them (under B), hand
+// them over. Writes nothing: no transaction id, no WAL, no row lock.
+#include "base/clock.hpp"
+#include "base/require.hpp"
+#include "base/wall.hpp"
+#include "board/journal.hpp"
+#include "board/session.hpp"
+#include "board/transaction.hpp"
+#include "delivery/delivery.hpp"
+#include "store/store.hpp"
+
+extern "C" {
+#include <access/detoast.h>
+#include <access/transam.h>
+#include <access/xact.h>
+#include <funcapi.h>
+#include <utils/memutils.h>
+#include <utils/snapmgr.h>
+}
+
+namespace onceq::delivery {
+
+namespace {
+
+enum ClaimColumn {
+	claim_id,
+	claim_token,
+	claim_attempt,
+	claim_payload,
+	claim_headers,
+	claim_priority,
+	claim_enqueued_at,
+	claim_lease_until,
+	claim_column_count
+};
+
+struct Claim
+{
+	ClaimRequest const &request;
+	ReturnSetInfo *result;
+	board::Handle board;
+	board::Entry *entry;
+	core::LeaseSlot *lease; // nullptr: nothing was ready
+	core::Token token;
+	core::Wall watermark;    // when the jobs were taken
+	core::Wall lease_until;
+	core::JobSet historied;  // jobs with outcomes to look up
+	core::JobSet present;    // jobs whose rows were found
+	core::Findings findings;
+	Snapshot fixed_snapshot; // nullptr: READ COMMITTED
+	core::LeasedIds run;     // being read
+	int reading;             // job number
+	int returned;
+	int *attempt_of_run;     // of runs with a history
+	MemoryContext row_context;
+};
+
+core::LeaseHolder
+holder_of(ClaimRequest const &request)
+{
+	core::LeaseHolder holder{};
+	holder.process = MyProcPid;
+	holder.role = GetUserId();
+	holder.hold = request.hold;
+	holder.span = request.span;
+	holder.claimed_at = base::now_wall();
+	strlcpy(holder.worker, request.worker, sizeof(holder.worker));
+	return holder;
+}
+
+std::int64_t
+ready_count(core::Board const &board)
+{
+	std::int64_t count = 0;
+	for (int priority = 0; priority <= core::priority_max; priority++)
+		count += board.map.count(core::ready_at(priority));
+	return count;
+}
+
+void
+note_histories(core::Board const &board, Claim &claim, int from_run)
+{
+	core::LeaseRuns const runs = core::runs_of(board::pool(), *claim.lease);
+	for (int i = from_run; i < runs.run_count; i++)
+		if (core::LeasedIds const run = runs.at(i); board.map.history(board::pool(), run.first))
+			claim.historied.add(run.job);
+}
+
+// The first hold of B: ready → leased, slot PROVISIONAL, new token.
+int
+take_jobs(Claim &claim)
+{
+	core::LeaseHolder const holder = holder_of(claim.request);
+	std::uint64_t const random = board::random_bits();
+	core::Refusal refusal = core::Refusal::not_standing;
+	bool no_slot = false;
+	int taken = 0;
+	{
+		board::Locked board(claim.board.index);
+		if (board.stands_for(claim.board.key))
+		{
+			refusal = core::Refusal::none;
+			claim.watermark = board->watermark;
+			if (ready_count(*board) > 0)
+			{
+				claim.lease = board::leases().grant(claim.board.index, random, holder);
+				no_slot = claim.lease == nullptr;
+			}
+			if (claim.lease != nullptr)
+			{
+				claim.token = claim.lease->token.load(std::memory_order_relaxed);
+				board::set_token(claim.entry, claim.token);
+				taken = core::take(*board, board::pool(), *claim.lease, claim.request.count, refusal);
+				note_histories(*board, claim, 0);
+				if (taken == 0)
+					board::leases().free(board::pool(), *claim.lease);
+			}
+		}
+	}
+	if (refusal == core::Refusal::not_standing)
+		board::raise_no_such_queue(claim.request.queue);
+	if (taken == 0 && refusal == core::Refusal::no_memory)
+		board::raise_no_state_memory();
+	if (no_slot)
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("all leases are in use"),
+						errhint("Increase onceq.lease_slots and restart the server.")));
+	return taken;
+}
+
+// Takes more to make up for jobs that this transaction's snapshot cannot see; returns how many.
+int
+take_more(Claim &claim, int wanted)
+{
+	core::Refusal refusal;
+	board::Locked board(claim.board.index);
+	if (!board.stands_for(claim.board.key))
+		return 0;
+	int const from_run = claim.lease->run_count;
+	int const taken = core::take(*board, board::pool(), *claim.lease,
+								 Min(wanted, core::lease_jobs_max - claim.lease->job_count), refusal);
+	note_histories(*board, claim, from_run);
+	return taken;
+}
+
+void
+put_row(Claim &claim, store::Job const &job, int attempt)
+{
+	base::MemoryContextScope const memory(claim.row_context);
+	Datum values[claim_column_count];
+	bool nulls[claim_column_count] = {};
+	values[claim_id] = Int64GetDatum(job.id);
+	values[claim_token] = Int64GetDatum(claim.token);
+	values[claim_attempt] = Int32GetDatum(attempt);
+	// Here, where the failure to read one job can be told from that of the others.
+	values[claim_payload] = PointerGetDatum(PG_DETOAST_DATUM(job.payload));
+	values[claim_headers] = job.has_headers ? PointerGetDatum(PG_DETOAST_DATUM(job.headers)) : Datum{0};
+	nulls[claim_headers] = !job.has_headers;
+	values[claim_priority] = Int32GetDatum(job.priority);
+	values[claim_enqueued_at] = TimestampTzGetDatum(job.enqueued_at.us);
+	values[claim_lease_until] = TimestampTzGetDatum(claim.lease_until.us);
+	tuplestore_putvalues(claim.result->setResult, claim.result->setDesc, values, nulls);
+	MemoryContextReset(claim.row_context);
+	claim.returned++;
+}
+
+bool
+visit_job(store::Job const &job, void *argument)
+{
+	Claim &claim = *static_cast<Claim *>(argument);
+	int const number = claim.run.job + static_cast<int>(job.id - claim.run.first);
+	claim.reading = number + 1;
+
+	bool const visible = claim.fixed_snapshot == nullptr || !TransactionIdIsNormal(job.xmin) ||
+						 !XidInMVCCSnapshot(job.xmin, claim.fixed_snapshot);
+	int attempt = 1;
+	core::Wall due = job.run_at;
+	bool finished = false;
+	if (claim.historied.contains(number))
+	{
+		store::History const history = store::read_history(claim.request.queue.id, job.id);
+		attempt = history.failed_attempts + 1;
+		due = history.any ? history.due_at : due;
+		finished = history.any && history.last != store::Outcome::failed;
+	}
+	if (finished)
+		return true; // absent
+	claim.present.add(number);
+	if (due > claim.watermark)
+	{
+		claim.findings.early.add(number);
+		claim.findings.earliest_due = Min(claim.findings.earliest_due, due);
+	}
+	else if (!visible)
+		claim.findings.unseen.add(number);
+	else
+	{
+		put_row(claim, job, attempt);
+		claim.run.attempt = attempt;
+	}
+	return true;
+}
+
+void
+read_runs(Claim &claim, int from_run)
+{
+	core::LeaseRuns const runs = core::runs_of(board::pool(), *claim.lease);
+	for (int i = from_run; i < runs.run_count; i++)
+	{
+		claim.run = runs.at(i);
+		claim.reading = claim.run.job;
+		store::read_jobs(claim.request.queue.id, claim.run.first, claim.run.last, visit_job, &claim);
+		claim.attempt_of_run[i] = claim.run.attempt;
+	}
+}
+
+// Whether the error says that stored data cannot be read, and not that the claim was interrupted.
+bool
+is_unreadable_error()
+{
+	int const category = ERRCODE_TO_CATEGORY(geterrcode());
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR) ||
+		   category == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR);
+}
+
+void
+fetch(Claim &claim)
+{
+	PG_TRY();
+	{
+		read_runs(claim, 0);
+		while (claim.returned < claim.request.count && !claim.findings.unseen.empty())
+		{
+			int const from_run = claim.lease->run_count;
+			if (take_more(claim, claim.request.count - claim.returned) == 0)
+				break;
+			read_runs(claim, from_run);
+		}
+	}
+	PG_CATCH();
+	{
+		if (is_unreadable_error() && claim.reading < claim.lease->job_count)
+			board::set_unreadable(claim.entry, claim.reading);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+// The second hold of B: what was not found, is not due or may not be seen leaves the lease; the rest
+// is HELD, unless its lease has to be durable first.
+bool
+settle(Claim &claim)
+{
+	core::LeaseSlot &lease = *claim.lease;
+	claim.findings.absent = core::JobSet::first(lease.job_count) - claim.present;
+	board::Locked board(claim.board.index);
+	core::LeaseRuns const runs = core::runs_of(board::pool(), lease);
+	bool suspicious = false;
+	for (int i = 0; i < runs.run_count; i++)
+	{
+		core::LeasedIds const run = runs.at(i);
+		if (claim.historied.contains(run.job))
+			core::set_attempt(board::pool(), lease, i, claim.attempt_of_run[i]);
+		suspicious |= board::is_suspicious(*board, run.first);
+	}
+	core::settle(*board, board::pool(), lease, claim.findings);
+	if (lease.held.empty())
+		board::leases().free(board::pool(), lease);
+	else if (suspicious)
+		lease.journal.store(core::LeaseJournal::wanted, std::memory_order_release);
+	else
+		core::hold(*board, lease, base::now_monotonic() + claim.request.span);
+	return suspicious && claim.returned > 0;
+}
+
+void
+hold_when_journalled(Claim &claim)
+{
+	board::wait_until_journalled(claim.board, claim.token);
+	board::Locked board(claim.board.index);
+	if (core::owns(*claim.lease, claim.token))
+		core::hold(*board, *claim.lease, base::now_monotonic() + claim.request.span);
+}
+
+} // namespace
+
+void
+claim(FunctionCallInfo fcinfo, ClaimRequest const &request)
+{
+	if (request.queue.paused)
+		return;
+	Claim claim{request, reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), board::open(request.queue)};
+	claim.entry = board::begin_claim(claim.board);
+	if (request.hold == core::LeaseHold::session)
+		board::lose_leases_at_exit();
+	if (take_jobs(claim) == 0)
+		return;
+	claim.lease_until = base::now_wall() + request.span;
+	claim.findings.earliest_due = core::wall_never;
+	claim.fixed_snapshot = IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : nullptr;
+	claim.attempt_of_run = static_cast<int *>(palloc0(sizeof(int) * core::lease_runs_max));
+	claim.row_context =
+		AllocSetContextCreate(CurrentMemoryContext, "onceq claim", ALLOCSET_DEFAULT_SIZES);
+	fetch(claim);
+	if (settle(claim))
+		hold_when_journalled(claim);
+	MemoryContextDelete(claim.row_context);
+}
+
+// Raises 0A000 unless called in FROM, where a call is evaluated once.
+static void
+require_from(FunctionCallInfo fcinfo, char const *name)
+{
+	auto const *const result = reinterpret_cast<ReturnSetInfo const *>(fcinfo->resultinfo);
+	bool const in_from = result != nullptr && IsA(result, ReturnSetInfo) &&
+						 (result->allowedModes & SFRM_Materialize_Preferred) != 0;
+	if (!in_from)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("%s can be called only in FROM", name),
+						errhint("Write SELECT * FROM %s(...).", name)));
+}
+
+static int
+count_argument(FunctionCallInfo fcinfo, int number)
+{
+	require_argument(fcinfo, number, "count");
+	int const count = PG_GETARG_INT32(number);
+	if (count < 1 || count > claim_count_max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("count is out of range"),
+						errdetail("It must be between 1 and %d.", claim_count_max)));
+	return count;
+}
+
+static catalog::Queue
+consumers_queue(FunctionCallInfo fcinfo, int number)
+{
+	require_argument(fcinfo, number, "queue");
+	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(number));
+	catalog::require_privilege(queue, catalog::may_claim);
+	return queue;
+}
+
+static core::LeaseHold
+hold_argument(FunctionCallInfo fcinfo, int number)
+{
+	require_argument(fcinfo, number, "hold");
+	char const *const hold = text_to_cstring(PG_GETARG_TEXT_PP(number));
+	if (strcmp(hold, "time") == 0)
+		return core::LeaseHold::time;
+	if (strcmp(hold, "session") == 0)
+		return core::LeaseHold::session;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("hold must be 'time' or 'session'")));
+	pg_unreachable();
+}
+
+// claim(queue, count, lease, worker, hold)
+ONCEQ_FUNCTION(onceq_claim)
+{
+	base::require_claimable("onceq.claim()");
+	require_from(fcinfo, "onceq.claim");
+	InitMaterializedSRF(fcinfo, 0);
+	ClaimRequest request{consumers_queue(fcinfo, 0)};
+	request.count = count_argument(fcinfo, 1);
+	request.span = lease_argument(fcinfo, 2, request.queue);
+	request.worker = optional_cstring(fcinfo, 3);
+	request.hold = hold_argument(fcinfo, 4);
+	claim(fcinfo, request);
+	PG_RETURN_NULL();
+}
+
+// ack_and_claim(token, queue, count, lease)
+ONCEQ_FUNCTION(onceq_ack_and_claim)
+{
+	base::require_writable("onceq.ack_and_claim()");
+	require_from(fcinfo, "onceq.ack_and_claim");
+	InitMaterializedSRF(fcinfo, 0);
+	ClaimRequest request{consumers_queue(fcinfo, 1)};
+	request.count = count_argument(fcinfo, 2);
+	request.span = lease_argument(fcinfo, 3, request.queue);
+	request.worker = "";
+	request.hold = core::LeaseHold::time;
+	if (!PG_ARGISNULL(0))
+	{
+		auto *const lease = static_cast<board::LeaseCopy *>(palloc(sizeof(board::LeaseCopy)));
+		catalog::Queue ended;
+		look_up_lease(PG_GETARG_INT64(0), *lease, ended);
+		request.worker = lease->holder.worker;
+		request.hold = lease->holder.hold;
+		ack(*lease, ended, lease->jobs);
+	}
+	claim(fcinfo, request);
+	PG_RETURN_NULL();
+}
+
+} // namespace onceq::delivery

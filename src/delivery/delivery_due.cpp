@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: PostgreSQL
+// Waiting jobs become ready when they are due. The watermark rises before the tables are read, so that
+// whoever commits a job meanwhile compares its due time with the new one; what is promoted by an outdated
+// due time is found out by the claim.
+#include "base/clock.hpp"
+#include "base/settings.hpp"
+#include "board/board.hpp"
+#include "board/each_queue.hpp"
+#include "delivery/delivery.hpp"
+#include "store/store.hpp"
+
+namespace onceq::delivery {
+
+namespace {
+
+constexpr core::Microseconds retry_when_full = core::microseconds_per_second;
+
+struct Promotion
+{
+	catalog::Queue const &queue;
+	board::Handle board;
+	bool complete;
+};
+
+bool
+take_priority(store::Job const &job, void *argument)
+{
+	*static_cast<int *>(argument) = job.priority;
+	return false;
+}
+
+bool
+visit_due(core::JobId id, core::Wall, void *argument)
+{
+	Promotion &promotion = *static_cast<Promotion *>(argument);
+	CHECK_FOR_INTERRUPTS();
+	int priority = 0;
+	store::read_jobs(promotion.queue.id, id, id, take_priority, &priority);
+	board::Locked board(promotion.board.index);
+	promotion.complete =
+		board.stands_for(promotion.board.key) && core::promote(*board, board::pool(), id, priority);
+	return promotion.complete;
+}
+
+core::Microseconds
+until(core::Wall due, core::Wall now, core::Microseconds nap)
+{
+	return due.us <= now.us ? 0 : Min(due.us - now.us, nap);
+}
+
+core::Microseconds
+promote_due_of(catalog::Queue const &queue)
+{
+	core::Microseconds const nap = base::from_ms(base::settings.worker_naptime_ms);
+	if (queue.dropped)
+		return nap;
+	core::Wall const now = base::now_wall();
+	Promotion promotion{queue, board::open(queue), true};
+	core::Wall from;
+	{
+		board::Locked board(promotion.board.index);
+		// A watermark in the future: the clock was set back. A promotion that lags: the last one failed.
+		bool const in_order = board->watermark <= now && board->promoted_to >= board->watermark;
+		if (board->earliest_due > now && in_order)
+			return until(board->earliest_due, now, nap);
+		from = core::advance_watermark(*board, now);
+	}
+	core::Wall earliest = core::wall_never;
+	store::Segments const segments = store::all_segments(queue.id);
+	for (int i = 0; i < segments.count && promotion.complete; i++)
+		if (segments.segment[i].drained_at == core::wall_never)
+			earliest = Min(earliest, store::read_due(queue.id, segments.segment[i].number, from, now,
+													 visit_due, &promotion));
+	{
+		board::Locked board(promotion.board.index);
+		core::note_due(*board, earliest);
+		if (promotion.complete)
+			core::finish_promotion(*board, now);
+		else
+			core::note_due(*board, now + retry_when_full);
+		earliest = board->earliest_due;
+	}
+	return until(earliest, now, nap);
+}
+
+} // namespace
+
+core::Microseconds
+promote_due()
+{
+	return board::for_each_queue("promoting due jobs", promote_due_of,
+								 base::from_ms(base::settings.worker_naptime_ms));
+}
+
+} // namespace onceq::delivery

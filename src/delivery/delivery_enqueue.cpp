@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "base/clock.hpp"
+#include "base/require.hpp"
+#include "base/settings.hpp"
+#include "base/wall.hpp"
+#include "board/transaction.hpp"
+#include "delivery/delivery.hpp"
+#include "store/store.hpp"
+
+extern "C" {
+#include <access/detoast.h>
+#include <catalog/pg_type.h>
+#include <funcapi.h>
+#include <utils/array.h>
+}
+
+namespace onceq::delivery {
+
+namespace {
+
+constexpr int headers_max = 8 * 1024;
+constexpr int max_attempts_max = 1000;
+
+// What all jobs of one call have in common.
+struct Options
+{
+	int priority;
+	core::Wall run_at; // wall_always: at once
+	int max_attempts;  // 0: the queue's
+};
+
+core::Wall
+run_at_argument(FunctionCallInfo fcinfo, int run_at, int delay)
+{
+	if (!PG_ARGISNULL(run_at) && !PG_ARGISNULL(delay))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("run_at and delay cannot both be given")));
+	core::Wall const now = base::now_wall();
+	core::Wall due = core::wall_always;
+	if (!PG_ARGISNULL(delay))
+		due = now + base::microseconds_of(PG_GETARG_INTERVAL_P(delay), "delay", 0, delay_max);
+	else if (!PG_ARGISNULL(run_at))
+		due = core::Wall{PG_GETARG_TIMESTAMPTZ(run_at)};
+	if (!PG_ARGISNULL(run_at) && (TIMESTAMP_NOT_FINITE(due.us) || due > now + delay_max))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("run_at is out of range"),
+						errdetail("It must be a finite time, at most 366 days ahead.")));
+	return due <= now ? core::wall_always : due;
+}
+
+Options
+options_of(FunctionCallInfo fcinfo, int priority, int run_at, int delay, int max_attempts)
+{
+	require_argument(fcinfo, priority, "priority");
+	Options options{PG_GETARG_INT32(priority), run_at_argument(fcinfo, run_at, delay), 0};
+	if (options.priority < 0 || options.priority > core::priority_max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("priority is out of range"),
+						errdetail("It must be between 0 and %d.", core::priority_max)));
+	if (max_attempts >= 0 && !PG_ARGISNULL(max_attempts))
+	{
+		options.max_attempts = PG_GETARG_INT32(max_attempts);
+		if (options.max_attempts < 1 || options.max_attempts > max_attempts_max)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_attempts is out of range"),
+							errdetail("It must be between 1 and %d.", max_attempts_max)));
+	}
+	return options;
+}
+
+void
+check_size(Datum value, char const *name, Size limit, char const *hint)
+{
+	Size const size = toast_raw_datum_size(value) - VARHDRSZ;
+	if (size > limit)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
+						errdetail("It has %zu bytes; at most %zu are allowed.", size, limit),
+						hint != nullptr ? errhint("%s", hint) : 0));
+}
+
+void
+check_job(store::NewJob const &job)
+{
+	check_size(job.payload, "payload", Size{1024} * base::settings.payload_max_kb,
+			   "Store large data elsewhere and enqueue a reference, or increase onceq.payload_max.");
+	if (job.has_headers)
+		check_size(job.headers, "headers", headers_max, nullptr);
+}
+
+store::NewJob
+new_job(Options const &options, Datum payload, Datum headers, bool has_headers)
+{
+	store::NewJob const job{0,		 payload,		   headers,				has_headers, options.priority,
+							options.run_at, options.max_attempts};
+	check_job(job);
+	return job;
+}
+
+catalog::Queue
+producers_queue(FunctionCallInfo fcinfo)
+{
+	require_argument(fcinfo, 0, "queue");
+	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
+	catalog::require_privilege(queue, catalog::may_enqueue);
+	return queue;
+}
+
+struct Elements
+{
+	Datum *value;
+	bool *is_null;
+	int count;
+};
+
+Elements
+elements_of(FunctionCallInfo fcinfo, int number, char const *name)
+{
+	ArrayType *const array = PG_GETARG_ARRAYTYPE_P(number);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("%s must be one-dimensional", name)));
+	Elements elements;
+	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &elements.value, &elements.is_null,
+					  &elements.count);
+	return elements;
+}
+
+// The jobs of enqueue_many, checked, without ids.
+store::NewJob *
+jobs_of(FunctionCallInfo fcinfo, Options const &options, int &count)
+{
+	Elements const payloads = elements_of(fcinfo, 1, "payloads");
+	Elements const headers = PG_ARGISNULL(2) ? Elements{} : elements_of(fcinfo, 2, "headers");
+	count = payloads.count;
+	if (count > enqueue_many_max)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many jobs in one call"),
+						errdetail("The call has %d jobs; at most %d are allowed.", count, enqueue_many_max)));
+	if (!PG_ARGISNULL(2) && headers.count != count)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("payloads and headers must have the same length")));
+	auto *const jobs = static_cast<store::NewJob *>(palloc(sizeof(store::NewJob) * Max(count, 1)));
+	for (int i = 0; i < count; i++)
+	{
+		if (payloads.is_null[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a payload must not be null"),
+					 errdetail("Element %d of payloads is null.", i + 1)));
+		bool const has_headers = headers.count > 0 && !headers.is_null[i];
+		jobs[i] = new_job(options, payloads.value[i], has_headers ? headers.value[i] : Datum{0}, has_headers);
+	}
+	return jobs;
+}
+
+} // namespace
+
+// enqueue(queue, payload, headers, priority, run_at, delay, max_attempts) returns bigint
+ONCEQ_FUNCTION(onceq_enqueue)
+{
+	base::require_writable("onceq.enqueue()");
+	catalog::Queue const queue = producers_queue(fcinfo);
+	require_argument(fcinfo, 1, "payload");
+	Options const options = options_of(fcinfo, 3, 4, 5, 6);
+	store::NewJob job = new_job(options, PG_GETARG_DATUM(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2),
+										  !PG_ARGISNULL(2));
+	job.id = board::reserve_id(queue, options.priority, options.run_at);
+	store::append_jobs(queue.id, &job, 1);
+	PG_RETURN_INT64(job.id);
+}
+
+// enqueue_many(queue, payloads, headers, priority, run_at, delay) returns setof bigint
+ONCEQ_FUNCTION(onceq_enqueue_many)
+{
+	base::require_writable("onceq.enqueue_many()");
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+	catalog::Queue const queue = producers_queue(fcinfo);
+	require_argument(fcinfo, 1, "payloads");
+	Options const options = options_of(fcinfo, 3, 4, 5, -1);
+	int count;
+	store::NewJob *const jobs = jobs_of(fcinfo, options, count);
+	for (int done = 0; done < count;)
+	{
+		board::Ids const ids = board::reserve_ids(queue, count - done, options.priority, options.run_at);
+		for (int i = 0; i < ids.count; i++)
+			jobs[done + i].id = ids.first + i;
+		store::append_jobs(queue.id, jobs + done, ids.count);
+		done += ids.count;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		Datum id = Int64GetDatum(jobs[i].id);
+		bool null = false;
+		tuplestore_putvalues(result->setResult, result->setDesc, &id, &null);
+	}
+	PG_RETURN_NULL();
+}
+
+} // namespace onceq::delivery

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: PostgreSQL
+// The worker's duty to leases whose time is over, or whose holder is gone: each job's attempt has
+// failed. The worker owns the jobs before it writes that.
+#include "base/clock.hpp"
+#include "base/settings.hpp"
+#include "base/subtransaction.hpp"
+#include "board/transaction.hpp"
+#include "delivery/delivery.hpp"
+#include "delivery/outcomes.hpp"
+#include "store/store.hpp"
+
+namespace onceq::delivery {
+
+namespace {
+
+constexpr int leases_per_round = 64;
+
+// What a worker found of a lease in passing it over.
+struct Glance
+{
+	bool mine;       // a queue of this database
+	bool over;
+	core::Monotonic deadline;
+};
+
+Glance
+glance_at(core::LeaseSlot const &lease, core::Monotonic now)
+{
+	Glance glance{false, false, core::monotonic_never};
+	if (lease.token.load(std::memory_order_acquire) == core::no_token)
+		return glance;
+	core::LeaseState const state = lease.state.load(std::memory_order_relaxed);
+	glance.deadline = core::Monotonic{lease.deadline.load(std::memory_order_relaxed)};
+	glance.over = state == core::LeaseState::lost ||
+				  (state == core::LeaseState::held && glance.deadline <= now);
+	glance.mine =
+		board::handle_of(lease.board.load(std::memory_order_relaxed)).key.database == MyDatabaseId;
+	return glance;
+}
+
+// Takes the lease away from its holder, under B; false: it is not over, or a commit is under way.
+bool
+begin_expiry(core::LeaseSlot &lease, std::uint64_t random, core::Monotonic now, board::LeaseCopy &copy)
+{
+	board::Handle const handle = board::handle_of(lease.board.load(std::memory_order_relaxed));
+	std::uint32_t const slot = board::leases().index_of(lease);
+	// Made first, so that the lease cannot be forgotten once it is ours.
+	board::expire_at_commit(handle, core::make_token(slot, random));
+	board::Locked board(handle.index);
+	if (!board.stands_for(handle.key) || lease.token.load(std::memory_order_relaxed) == core::no_token ||
+		lease.board.load(std::memory_order_relaxed) != handle.index || !core::may_expire(lease, now))
+		return false;
+	core::begin_expiry(lease, slot, random);
+	board::copy_lease(handle, lease, lease.held, copy);
+	return true;
+}
+
+struct Expiry
+{
+	board::LeaseCopy const &lease;
+	catalog::Queue const &queue;
+	core::Wall now;
+	core::LeasedIds run;
+	core::JobSet seen; // of the lease's jobs
+	text *detail;
+};
+
+void
+expire_job(Expiry &expiry, core::JobId id, int max_attempts)
+{
+	int const number = expiry.run.job + static_cast<int>(id - expiry.run.first);
+	core::JobSet job{};
+	job.add(number);
+	expiry.seen.add(number);
+	FailedAttempt const failed =
+		judge_failure(expiry.queue, max_attempts, expiry.run.attempt, expiry.now);
+	fail_job(expiry.lease, expiry.queue, job, failed, expiry.detail);
+}
+
+bool
+visit_expired(store::Job const &job, void *argument)
+{
+	expire_job(*static_cast<Expiry *>(argument), job.id, job.max_attempts);
+	return true;
+}
+
+void
+expire_jobs(board::LeaseCopy const &lease, catalog::Queue const &queue, bool lost)
+{
+	Expiry expiry{lease, queue, base::now_wall(), {}, {}, nullptr};
+	expiry.detail = cstring_to_text(lost ? "the holder was lost" : "the lease expired");
+	lease.runs().for_each(lease.jobs, [&](core::LeasedIds const &ids) {
+		expiry.run = ids;
+		store::read_jobs(queue.id, ids.first, ids.last, visit_expired, &expiry);
+		// A job whose row cannot be found any more has an attempt that failed, too.
+		for (int job = ids.job; job <= ids.job + static_cast<int>(ids.last - ids.first); job++)
+			if (!expiry.seen.contains(job))
+				expire_job(expiry, ids.first + (job - ids.job), 0);
+	});
+}
+
+struct Turn
+{
+	core::LeaseSlot &lease;
+	core::Monotonic now;
+};
+
+void
+expire_lease(void *argument)
+{
+	Turn const &turn = *static_cast<Turn *>(argument);
+	auto *const copy = static_cast<board::LeaseCopy *>(palloc(sizeof(board::LeaseCopy)));
+	bool const lost = turn.lease.state.load(std::memory_order_relaxed) == core::LeaseState::lost;
+	if (begin_expiry(turn.lease, board::random_bits(), turn.now, *copy))
+	{
+		catalog::Queue const *const queue = catalog::find_queue(copy->board.key.queue);
+		if (queue != nullptr && !queue->dropped)
+		{
+			catalog::Queue const copied = *queue;
+			expire_jobs(*copy, copied, lost);
+		}
+	}
+	pfree(copy);
+}
+
+} // namespace
+
+core::Microseconds
+expire_leases()
+{
+	core::Microseconds const nap = base::from_ms(base::settings.worker_naptime_ms);
+	core::Monotonic const now = base::now_monotonic();
+	core::Microseconds next = nap;
+	int expired = 0;
+	if (!catalog::is_adopted())
+		return nap;
+	for (std::uint32_t i = 0; i < board::leases().high_water(); i++)
+	{
+		core::LeaseSlot &lease = board::leases().slot(i);
+		Glance const glance = glance_at(lease, now);
+		if (!glance.mine)
+			continue;
+		if (!glance.over)
+		{
+			next = Min(next, Max(glance.deadline.us - now.us, core::Microseconds{1000}));
+			continue;
+		}
+		CHECK_FOR_INTERRUPTS();
+		if (expired == leases_per_round)
+			return 0;
+		Turn turn{lease, now};
+		if (base::attempt("taking a lease away", expire_lease, &turn))
+			expired++;
+	}
+	return next;
+}
+
+} // namespace onceq::delivery

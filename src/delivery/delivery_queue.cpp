@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: PostgreSQL
+// What is done to all jobs of a queue at once: drop and purge.
+#include "base/require.hpp"
+#include "base/wall.hpp"
+#include "board/transaction.hpp"
+#include "delivery/delivery.hpp"
+#include "store/store.hpp"
+
+namespace onceq::delivery {
+
+namespace {
+
+void
+cancel_run(core::Seized const &seized, void *argument)
+{
+	store::NewOutcome row{};
+	row.first_id = seized.first;
+	row.last_id = seized.last;
+	row.outcome = store::Outcome::cancelled;
+	row.due_at = core::wall_always;
+	store::append_outcomes(*static_cast<int32 *>(argument), &row, 1);
+}
+
+} // namespace
+
+// drop_queue(queue, if_exists)
+ONCEQ_FUNCTION(onceq_drop_queue)
+{
+	base::require_writable("onceq.drop_queue()");
+	require_argument(fcinfo, 0, "queue");
+	catalog::require_administrator("drop a queue");
+	text const *const name = PG_GETARG_TEXT_PP(0);
+	bool const if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	if (if_exists && catalog::find_live_queue(name) == nullptr)
+	{
+		ereport(NOTICE, (errmsg("queue \"%s\" does not exist, skipping", text_to_cstring(name))));
+		PG_RETURN_VOID();
+	}
+	catalog::Queue const queue = catalog::lock_queue(name);
+	if (board::Handle board; board::find(queue, board))
+		board::change_at_commit(board, board::Change::queue_dropped, 0);
+	catalog::mark_dropped(queue.id);
+	PG_RETURN_VOID();
+}
+
+// purge_queue(queue) returns bigint
+ONCEQ_FUNCTION(onceq_purge_queue)
+{
+	base::require_writable("onceq.purge_queue()");
+	require_argument(fcinfo, 0, "queue");
+	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
+	catalog::require_privilege(queue, catalog::may_purge);
+	int32 id = queue.id;
+	core::JobId const last = PG_INT64_MAX;
+	int64 purged = board::seize_jobs(queue, core::JobState::waiting, 1, last, cancel_run, &id);
+	for (int priority = 0; priority <= core::priority_max; priority++)
+		purged += board::seize_jobs(queue, core::ready_at(priority), 1, last, cancel_run, &id);
+	PG_RETURN_INT64(purged);
+}
+
+} // namespace onceq::delivery

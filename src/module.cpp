@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: PostgreSQL
+// The order in which all is wired. No logic.
+#include <iterator>
+
+#include "base/postgres.hpp"
+#include "base/settings.hpp"
+#include "base/shmem.hpp"
+#include "board/board.hpp"
+#include "notify/notify.hpp"
+#include "worker/worker.hpp"
+
+extern "C" {
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "onceq", .version = ONCEQ_VERSION);
+#else
+PG_MODULE_MAGIC;
+#endif
+
+PGDLLEXPORT void _PG_init(void);
+}
+
+void
+_PG_init(void)
+{
+	static onceq::base::ShmemItem shmem_items[3];
+
+	onceq::base::define_settings();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	shmem_items[0] = onceq::board::shmem_item;
+	shmem_items[1] = onceq::notify::shmem_item;
+	shmem_items[2] = onceq::worker::shmem_item;
+	onceq::base::request_shmem(shmem_items, std::size(shmem_items));
+	onceq::worker::install_hooks();
+	onceq::worker::register_launcher();
+}

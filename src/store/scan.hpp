@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: PostgreSQL
+// Walking a segment table or one of its indexes. The table stays locked until the transaction ends.
+// On ERROR the resource owner closes what these hold.
+#pragma once
+
+#include "base/scope.hpp"
+#include "store/store.hpp"
+
+extern "C" {
+#include <access/genam.h>
+#include <access/skey.h>
+#include <access/stratnum.h>
+#include <access/tableam.h>
+#include <catalog/pg_operator.h>
+#include <executor/tuptable.h>
+#include <utils/fmgroids.h>
+#include <utils/snapmgr.h>
+}
+
+namespace onceq::store {
+
+// A table that may be gone already: then every scan of it is empty.
+class TableScan : base::NotCopyable
+{
+  public:
+	explicit TableScan(Oid table)
+		: table_(OidIsValid(table) ? try_open(table, AccessShareLock) : nullptr)
+	{
+	}
+	~TableScan()
+	{
+		if (scan_ != nullptr)
+			table_endscan(scan_);
+		if (slot_ != nullptr)
+			ExecDropSingleTupleTableSlot(slot_);
+		if (table_ != nullptr)
+			table_close(table_, NoLock);
+	}
+
+	void
+	begin(Snapshot snapshot)
+	{
+		if (table_ == nullptr)
+			return;
+		slot_ = table_slot_create(table_, nullptr);
+		scan_ = table_beginscan(table_, snapshot, 0, nullptr);
+	}
+
+	// nullptr: no more.
+	TupleTableSlot *
+	next()
+	{
+		return scan_ != nullptr && table_scan_getnextslot(scan_, ForwardScanDirection, slot_) ? slot_
+																							   : nullptr;
+	}
+
+  private:
+	Relation table_;
+	TableScanDesc scan_ = nullptr;
+	TupleTableSlot *slot_ = nullptr;
+};
+
+class IndexScan : base::NotCopyable
+{
+  public:
+	IndexScan(Oid table, Oid index)
+		: table_(OidIsValid(table) ? try_open(table, AccessShareLock) : nullptr),
+		  index_(table_ != nullptr ? index_open(index, AccessShareLock) : nullptr)
+	{
+	}
+	~IndexScan()
+	{
+		if (scan_ != nullptr)
+			index_endscan(scan_);
+		if (slot_ != nullptr)
+			ExecDropSingleTupleTableSlot(slot_);
+		if (index_ != nullptr)
+			index_close(index_, NoLock);
+		if (table_ != nullptr)
+			table_close(table_, NoLock);
+	}
+
+	void
+	begin(ScanKey keys, int count)
+	{
+		if (table_ == nullptr)
+			return;
+		slot_ = table_slot_create(table_, nullptr);
+#if PG_VERSION_NUM >= 180000
+		scan_ = index_beginscan(table_, index_, SnapshotSelf, nullptr, count, 0);
+#else
+		scan_ = index_beginscan(table_, index_, SnapshotSelf, count, 0);
+#endif
+		index_rescan(scan_, keys, count, nullptr, 0);
+	}
+
+	// nullptr: no more.
+	TupleTableSlot *
+	next()
+	{
+		return scan_ != nullptr && index_getnext_slot(scan_, ForwardScanDirection, slot_) ? slot_ : nullptr;
+	}
+
+  private:
+	Relation table_;
+	Relation index_;
+	IndexScanDesc scan_ = nullptr;
+	TupleTableSlot *slot_ = nullptr;
+};
+
+} // namespace onceq::store

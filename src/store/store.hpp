@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: PostgreSQL
+// Where jobs and outcomes lie: the segment tables of a queue.
+//
+// Segment n of queue q is a pair of ordinary tables of onceq_owner, onceq_data.j<q>_<n> (jobs) and
+// onceq_data.o<q>_<n> (outcomes), both append-only: rows are never updated or deleted, a segment is
+// dropped whole. onceq.segment lists them. Whoever appends or reads holds a lock on the table until
+// its transaction ends; the drop takes AccessExclusiveLock, and never waits for it.
+#pragma once
+
+#include "core/state_map.hpp"
+#include "core/time.hpp"
+
+#include "base/postgres.hpp"
+
+extern "C" {
+#include <storage/lockdefs.h>
+#include <utils/relcache.h>
+}
+
+namespace onceq::store {
+
+// ---- segments (store_segment.cpp)
+
+enum class Outcome : char {
+	acked = 'a',
+	failed = 'f', // attempt failed; due again at due_at, or at once if null
+	dead = 'd',
+	cancelled = 'c',
+};
+
+struct Segment
+{
+	core::SegmentNumber number;
+	core::Wall created_at;
+	core::Wall sealed_at;  // wall_never: open
+	core::Wall drained_at; // wall_never: has unfinished jobs
+};
+
+// All segments of the queue by number; palloc'd in the current context.
+struct Segments
+{
+	Segment *segment;
+	int count;
+};
+Segments all_segments(int32 queue);
+
+// Creates the tables, as onceq_owner.
+void create_segment(int32 queue, core::SegmentNumber number);
+
+void mark_sealed(int32 queue, core::SegmentNumber number, core::Wall at);
+void mark_drained(int32 queue, core::SegmentNumber number, core::Wall at);
+
+// Takes AccessExclusiveLock on both tables if nobody else holds a lock; false: somebody does.
+bool lock_for_drop(int32 queue, core::SegmentNumber number);
+// Requires lock_for_drop.
+void drop_segment(int32 queue, core::SegmentNumber number);
+
+// ---- one segment's tables (store_table.cpp)
+
+struct Tables
+{
+	Oid jobs;
+	Oid jobs_by_id;
+	Oid jobs_by_due; // partial: delayed jobs
+	Oid outcomes;
+	Oid outcomes_by_id;  // partial: all but acks
+	Oid outcomes_by_due; // partial: failed attempts with a due time
+	Oid results;
+	Oid results_by_id;
+};
+
+// The oids of a segment, from a small cache; jobs is InvalidOid when there is no such segment.
+Tables find_tables(int32 queue, core::SegmentNumber number);
+
+// Opens a table of a segment and keeps its lock until the transaction ends; nullptr: dropped meanwhile.
+Relation try_open(Oid table, LOCKMODE mode);
+
+// ---- append (store_append.cpp)
+
+struct NewJob
+{
+	core::JobId id;
+	Datum payload;
+	Datum headers;
+	bool has_headers;
+	int priority;
+	core::Wall run_at; // wall_always: at once
+	int max_attempts;  // 0: the queue's
+};
+
+// All of one segment, which holds them reserved or whose jobs the caller holds leased. The table stays
+// locked until the transaction ends.
+void append_jobs(int32 queue, NewJob const *job, int count);
+
+inline constexpr int detail_length_max = 2048;
+
+struct NewOutcome
+{
+	core::JobId first_id;
+	core::JobId last_id;
+	Outcome outcome;
+	int attempt;
+	core::Wall due_at; // wall_always: none, or at once
+	char const *worker; // nullptr or empty: none
+	text const *detail; // nullptr: none; at most detail_length_max bytes are kept
+};
+
+void append_outcomes(int32 queue, NewOutcome const *outcome, int count);
+
+void append_result(int32 queue, core::JobId id, Datum result);
+
+// ---- read (store_read.cpp)
+
+// A job as stored. Datums point into a buffer that the next read frees.
+struct Job
+{
+	core::JobId id;
+	core::Wall enqueued_at;
+	core::Wall run_at; // wall_always: at once
+	int priority;
+	int max_attempts;  // 0: the queue's
+	TransactionId xmin;
+	Datum payload;
+	Datum headers;
+	bool has_headers;
+};
+
+// Reads jobs first … last, all of one segment, that are there now: committed, or of this transaction.
+// No snapshot that could be older than the caller's claim on them, and no predicate locks. Stops when visit
+// returns false.
+using VisitJob = bool (*)(Job const &job, void *argument);
+void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument);
+
+// What became of a job so far, from its outcomes other than acks.
+struct History
+{
+	int failed_attempts; // the highest attempt that failed
+	core::Wall due_at;   // of its next attempt; wall_always: at once
+	Outcome last;        // dead or cancelled: finished; else failed
+	bool any;
+	core::Wall at;
+	text *detail;        // palloc'd; nullptr: none
+};
+History read_history(int32 queue, core::JobId id);
+
+// The ack that covers the id. Walks the outcomes of the segment: for looking, not for delivery.
+struct Ack
+{
+	bool found;
+	int attempt;
+	core::Wall at;
+	char *worker; // palloc'd; nullptr: none
+};
+Ack find_ack(int32 queue, core::JobId id);
+
+// The result stored for a job; false: none. The datum is palloc'd.
+bool read_result(int32 queue, core::JobId id, Datum *result);
+
+// Every job of a segment under the active snapshot, in the order of the table, without payload.
+void scan_jobs(int32 queue, core::SegmentNumber segment, VisitJob visit, void *argument);
+
+struct StoredOutcome
+{
+	core::JobId first_id;
+	core::JobId last_id;
+	Outcome outcome;
+	int attempt;
+	core::Wall due_at;
+};
+using VisitOutcome = bool (*)(StoredOutcome const &outcome, void *argument);
+void scan_outcomes(int32 queue, core::SegmentNumber segment, VisitOutcome visit, void *argument);
+
+// Jobs whose run_at, or whose last failed attempt's due_at, is after from and at most to; and the
+// earliest such time after to (wall_never: none).
+using VisitDue = bool (*)(core::JobId id, core::Wall due, void *argument);
+core::Wall read_due(int32 queue, core::SegmentNumber segment, core::Wall from, core::Wall to, VisitDue visit,
+					void *argument);
+
+} // namespace onceq::store

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: PostgreSQL
+// Appending rows without the executor: form the tuple, heap_insert, and only the indexes it belongs to.
+#include "base/scope.hpp"
+#include "store/store.hpp"
+#include "store/store_columns.hpp"
+
+extern "C" {
+#include <access/genam.h>
+#include <access/heapam.h>
+#include <catalog/index.h>
+#include <executor/tuptable.h>
+#include <utils/rel.h>
+}
+
+namespace onceq::store {
+
+namespace {
+
+constexpr int batch_max = 500; // tuples of one heap_multi_insert
+
+class Table : base::NotCopyable
+{
+  public:
+	Table(Oid oid, int32 queue, core::JobId id) : relation_(try_open(oid, RowExclusiveLock))
+	{
+		if (relation_ == nullptr)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+							errmsg("the segment of job " INT64_FORMAT " of queue %d does not exist", id,
+								   queue)));
+	}
+	~Table() { table_close(relation_, NoLock); } // on ERROR: the resource owner closes it
+
+	operator Relation() const { return relation_; }
+
+  private:
+	Relation relation_;
+};
+
+// One index, opened for a batch of insertions.
+class Index : base::NotCopyable
+{
+  public:
+	explicit Index(Oid oid) : relation_(index_open(oid, RowExclusiveLock)), info_(BuildIndexInfo(relation_))
+	{
+	}
+	~Index() { index_close(relation_, NoLock); } // on ERROR: the resource owner closes it
+
+	void
+	insert(Relation heap, ItemPointer tid, Datum key)
+	{
+		bool is_null = false;
+		index_insert(relation_, &key, &is_null, tid, heap,
+					 info_->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info_);
+	}
+
+  private:
+	Relation relation_;
+	IndexInfo *info_;
+};
+
+Tables
+tables_of(int32 queue, core::JobId id)
+{
+	return find_tables(queue, core::segment_of(id));
+}
+
+HeapTuple
+form_job(TupleDesc desc, NewJob const &job, TimestampTz now)
+{
+	Datum values[job_column_count] = {};
+	bool nulls[job_column_count] = {};
+	values[job_id - 1] = Int64GetDatum(job.id);
+	values[job_enqueued_at - 1] = TimestampTzGetDatum(now);
+	values[job_run_at - 1] = TimestampTzGetDatum(job.run_at.us);
+	nulls[job_run_at - 1] = job.run_at == core::wall_always;
+	values[job_priority - 1] = Int16GetDatum(static_cast<int16>(job.priority));
+	nulls[job_priority - 1] = job.priority == 0;
+	values[job_max_attempts - 1] = Int16GetDatum(static_cast<int16>(job.max_attempts));
+	nulls[job_max_attempts - 1] = job.max_attempts == 0;
+	values[job_payload - 1] = job.payload;
+	values[job_headers - 1] = job.headers;
+	nulls[job_headers - 1] = !job.has_headers;
+	return heap_form_tuple(desc, values, nulls);
+}
+
+HeapTuple
+form_outcome(TupleDesc desc, NewOutcome const &outcome, TimestampTz now)
+{
+	Datum values[outcome_column_count] = {};
+	bool nulls[outcome_column_count] = {};
+	bool const has_worker = outcome.worker != nullptr && outcome.worker[0] != '\0';
+	values[outcome_first_id - 1] = Int64GetDatum(outcome.first_id);
+	values[outcome_last_id - 1] = Int64GetDatum(outcome.last_id);
+	values[outcome_at - 1] = TimestampTzGetDatum(now);
+	values[outcome_due_at - 1] = TimestampTzGetDatum(outcome.due_at.us);
+	nulls[outcome_due_at - 1] = outcome.due_at == core::wall_always;
+	values[outcome_attempt - 1] = Int16GetDatum(static_cast<int16>(outcome.attempt));
+	values[outcome_outcome - 1] = CharGetDatum(static_cast<char>(outcome.outcome));
+	values[outcome_worker - 1] = has_worker ? CStringGetTextDatum(outcome.worker) : Datum{0};
+	nulls[outcome_worker - 1] = !has_worker;
+	values[outcome_detail - 1] = PointerGetDatum(outcome.detail);
+	nulls[outcome_detail - 1] = outcome.detail == nullptr;
+	return heap_form_tuple(desc, values, nulls);
+}
+
+} // namespace
+
+void
+append_jobs(int32 queue, NewJob const *job, int count)
+{
+	Tables const tables = tables_of(queue, job[0].id);
+	Table const heap(tables.jobs, queue, job[0].id);
+	Index by_id(tables.jobs_by_id);
+	TimestampTz const now = GetCurrentTimestamp();
+	TupleDesc const desc = RelationGetDescr(static_cast<Relation>(heap));
+	CommandId const command = GetCurrentCommandId(true);
+
+	if (count == 1)
+	{
+		HeapTuple const tuple = form_job(desc, job[0], now);
+		heap_insert(heap, tuple, command, 0, nullptr);
+		by_id.insert(heap, &tuple->t_self, Int64GetDatum(job[0].id));
+		if (job[0].run_at != core::wall_always)
+			Index(tables.jobs_by_due).insert(heap, &tuple->t_self, TimestampTzGetDatum(job[0].run_at.us));
+		heap_freetuple(tuple);
+		return;
+	}
+
+	MemoryContext const batch_context =
+		AllocSetContextCreate(CurrentMemoryContext, "onceq append", ALLOCSET_DEFAULT_SIZES);
+	BulkInsertState const bulk = GetBulkInsertState();
+	auto **const slots = static_cast<TupleTableSlot **>(palloc(sizeof(TupleTableSlot *) * batch_max));
+	for (int done = 0; done < count; done += batch_max)
+	{
+		int const size = Min(batch_max, count - done);
+		base::MemoryContextScope const scope(batch_context);
+		for (int i = 0; i < size; i++)
+		{
+			slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+			ExecStoreHeapTuple(form_job(desc, job[done + i], now), slots[i], false);
+		}
+		heap_multi_insert(heap, slots, size, command, 0, bulk);
+		for (int i = 0; i < size; i++)
+		{
+			by_id.insert(heap, &slots[i]->tts_tid, Int64GetDatum(job[done + i].id));
+			if (job[done + i].run_at != core::wall_always)
+				Index(tables.jobs_by_due)
+					.insert(heap, &slots[i]->tts_tid, TimestampTzGetDatum(job[done + i].run_at.us));
+			ExecDropSingleTupleTableSlot(slots[i]);
+		}
+		MemoryContextReset(batch_context);
+	}
+	FreeBulkInsertState(bulk);
+	MemoryContextDelete(batch_context);
+}
+
+void
+append_outcomes(int32 queue, NewOutcome const *outcome, int count)
+{
+	Tables const tables = tables_of(queue, outcome[0].first_id);
+	Table const heap(tables.outcomes, queue, outcome[0].first_id);
+	TupleDesc const desc = RelationGetDescr(static_cast<Relation>(heap));
+	TimestampTz const now = GetCurrentTimestamp();
+	CommandId const command = GetCurrentCommandId(true);
+	for (int i = 0; i < count; i++)
+	{
+		HeapTuple const tuple = form_outcome(desc, outcome[i], now);
+		heap_insert(heap, tuple, command, 0, nullptr);
+		// An ack is in no index: nobody looks one up on the way of a job.
+		if (outcome[i].outcome != Outcome::acked)
+			Index(tables.outcomes_by_id).insert(heap, &tuple->t_self, Int64GetDatum(outcome[i].first_id));
+		if (outcome[i].due_at != core::wall_always)
+			Index(tables.outcomes_by_due)
+				.insert(heap, &tuple->t_self, TimestampTzGetDatum(outcome[i].due_at.us));
+		heap_freetuple(tuple);
+	}
+}
+
+void
+append_result(int32 queue, core::JobId id, Datum result)
+{
+	Tables const tables = tables_of(queue, id);
+	Table const heap(tables.results, queue, id);
+	Datum values[result_column_count] = {Int64GetDatum(id), result};
+	bool nulls[result_column_count] = {};
+	HeapTuple const tuple =
+		heap_form_tuple(RelationGetDescr(static_cast<Relation>(heap)), values, nulls);
+	heap_insert(heap, tuple, GetCurrentCommandId(true), 0, nullptr);
+	Index(tables.results_by_id).insert(heap, &tuple->t_self, Int64GetDatum(id));
+	heap_freetuple(tuple);
+}
+
+} // namespace onceq::store

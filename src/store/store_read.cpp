@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: PostgreSQL
+// Reading rows by id, without the executor.
+//
+// Jobs and outcomes are read with SnapshotSelf: whatever is committed now, or was written by this
+// transaction. It is no MVCC snapshot, so it is never older than the claim that asks, and it takes no
+// predicate locks under SERIALIZABLE.
+#include "store/scan.hpp"
+#include "store/store.hpp"
+#include "store/store_columns.hpp"
+
+extern "C" {
+#include <utils/rel.h>
+}
+
+namespace onceq::store {
+
+namespace {
+
+bool
+is_null(TupleTableSlot *slot, AttrNumber column)
+{
+	return slot->tts_isnull[column - 1];
+}
+
+Datum
+value(TupleTableSlot *slot, AttrNumber column)
+{
+	return slot->tts_values[column - 1];
+}
+
+core::Wall
+wall_or_always(TupleTableSlot *slot, AttrNumber column)
+{
+	return is_null(slot, column) ? core::wall_always
+								 : core::Wall{DatumGetTimestampTz(value(slot, column))};
+}
+
+int
+small_or_zero(TupleTableSlot *slot, AttrNumber column)
+{
+	return is_null(slot, column) ? 0 : DatumGetInt16(value(slot, column));
+}
+
+TransactionId
+xmin_of(TupleTableSlot *slot)
+{
+	bool null;
+	return DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &null));
+}
+
+// Requires: the columns up to last are deformed.
+Job
+job_in(TupleTableSlot *slot, AttrNumber last)
+{
+	Job job{};
+	job.id = DatumGetInt64(value(slot, job_id));
+	job.enqueued_at = core::Wall{DatumGetTimestampTz(value(slot, job_enqueued_at))};
+	job.run_at = wall_or_always(slot, job_run_at);
+	job.priority = small_or_zero(slot, job_priority);
+	job.max_attempts = small_or_zero(slot, job_max_attempts);
+	if (last >= job_headers)
+	{
+		job.payload = value(slot, job_payload);
+		job.headers = value(slot, job_headers);
+		job.has_headers = !is_null(slot, job_headers);
+	}
+	return job;
+}
+
+StoredOutcome
+outcome_in(TupleTableSlot *slot)
+{
+	return {DatumGetInt64(value(slot, outcome_first_id)), DatumGetInt64(value(slot, outcome_last_id)),
+			static_cast<Outcome>(DatumGetChar(value(slot, outcome_outcome))),
+			DatumGetInt16(value(slot, outcome_attempt)), wall_or_always(slot, outcome_due_at)};
+}
+
+text *
+text_copy(TupleTableSlot *slot, AttrNumber column)
+{
+	return is_null(slot, column) ? nullptr : DatumGetTextPCopy(value(slot, column));
+}
+
+// Calls visit for each key in (from, to] of the index, and returns the first key after to.
+core::Wall
+read_due_index(Oid table, Oid index, AttrNumber id_column, AttrNumber due_column, core::Wall from,
+			   core::Wall to, VisitDue visit, void *argument)
+{
+	IndexScan scan(table, index);
+	ScanKeyData key;
+	ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, TimestampTzGetDatum(from.us));
+	scan.begin(&key, 1);
+	while (TupleTableSlot *const slot = scan.next())
+	{
+		slot_getsomeattrs(slot, due_column);
+		core::Wall const due = wall_or_always(slot, due_column);
+		if (due > to)
+			return due;
+		if (!visit(DatumGetInt64(value(slot, id_column)), due, argument))
+			break;
+	}
+	return core::wall_never;
+}
+
+} // namespace
+
+void
+read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument)
+{
+	Tables const tables = find_tables(queue, core::segment_of(first));
+	IndexScan scan(tables.jobs, tables.jobs_by_id);
+	ScanKeyData key[2];
+	ScanKeyInit(&key[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	ScanKeyInit(&key[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
+	scan.begin(key, 2);
+	while (TupleTableSlot *const slot = scan.next())
+	{
+		slot_getallattrs(slot);
+		Job job = job_in(slot, job_column_count);
+		job.xmin = xmin_of(slot);
+		if (!visit(job, argument))
+			break;
+	}
+}
+
+History
+read_history(int32 queue, core::JobId id)
+{
+	History history{};
+	history.due_at = core::wall_always;
+	Tables const tables = find_tables(queue, core::segment_of(id));
+	IndexScan scan(tables.outcomes, tables.outcomes_by_id);
+	ScanKeyData key;
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan.begin(&key, 1);
+	while (TupleTableSlot *const slot = scan.next())
+	{
+		slot_getallattrs(slot);
+		StoredOutcome const found = outcome_in(slot);
+		bool const finishes = found.outcome != Outcome::failed;
+		if (history.any && !finishes && found.attempt < history.failed_attempts)
+			continue;
+		history.any = true;
+		history.failed_attempts = Max(history.failed_attempts, found.attempt);
+		if (history.last == Outcome::dead || history.last == Outcome::cancelled)
+			continue;
+		history.last = found.outcome;
+		history.due_at = found.due_at;
+		history.at = core::Wall{DatumGetTimestampTz(value(slot, outcome_at))};
+		history.detail = text_copy(slot, outcome_detail);
+	}
+	return history;
+}
+
+Ack
+find_ack(int32 queue, core::JobId id)
+{
+	Ack ack{};
+	Tables const tables = find_tables(queue, core::segment_of(id));
+	TableScan scan(tables.outcomes);
+	scan.begin(SnapshotSelf);
+	while (TupleTableSlot *const slot = scan.next())
+	{
+		slot_getallattrs(slot);
+		StoredOutcome const found = outcome_in(slot);
+		if (found.outcome != Outcome::acked || id < found.first_id || id > found.last_id)
+			continue;
+		ack.found = true;
+		ack.attempt = found.attempt;
+		ack.at = core::Wall{DatumGetTimestampTz(value(slot, outcome_at))};
+		if (!is_null(slot, outcome_worker))
+			ack.worker = TextDatumGetCString(value(slot, outcome_worker));
+		break;
+	}
+	return ack;
+}
+
+bool
+read_result(int32 queue, core::JobId id, Datum *result)
+{
+	Tables const tables = find_tables(queue, core::segment_of(id));
+	IndexScan scan(tables.results, tables.results_by_id);
+	ScanKeyData key;
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan.begin(&key, 1);
+	TupleTableSlot *const slot = scan.next();
+	if (slot == nullptr)
+		return false;
+	slot_getallattrs(slot);
+	*result = PointerGetDatum(PG_DETOAST_DATUM_COPY(value(slot, result_result)));
+	return true;
+}
+
+void
+scan_jobs(int32 queue, core::SegmentNumber segment, VisitJob visit, void *argument)
+{
+	TableScan scan(find_tables(queue, segment).jobs);
+	scan.begin(GetActiveSnapshot());
+	while (TupleTableSlot *const slot = scan.next())
+	{
+		CHECK_FOR_INTERRUPTS();
+		slot_getsomeattrs(slot, job_max_attempts);
+		if (!visit(job_in(slot, job_max_attempts), argument))
+			break;
+	}
+}
+
+void
+scan_outcomes(int32 queue, core::SegmentNumber segment, VisitOutcome visit, void *argument)
+{
+	TableScan scan(find_tables(queue, segment).outcomes);
+	scan.begin(GetActiveSnapshot());
+	while (TupleTableSlot *const slot = scan.next())
+	{
+		CHECK_FOR_INTERRUPTS();
+		slot_getsomeattrs(slot, outcome_outcome);
+		if (!visit(outcome_in(slot), argument))
+			break;
+	}
+}
+
+core::Wall
+read_due(int32 queue, core::SegmentNumber segment, core::Wall from, core::Wall to, VisitDue visit,
+		 void *argument)
+{
+	Tables const tables = find_tables(queue, segment);
+	core::Wall const delayed = read_due_index(tables.jobs, tables.jobs_by_due, job_id, job_run_at, from, to,
+											  visit, argument);
+	core::Wall const failed = read_due_index(tables.outcomes, tables.outcomes_by_due, outcome_first_id,
+											 outcome_due_at, from, to, visit, argument);
+	return Min(delayed, failed);
+}
+
+} // namespace onceq::store

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "base/clock.hpp"
+#include "base/scope.hpp"
+#include "catalog/statement.hpp"
+#include "catalog/table.hpp"
+#include "store/segment_name.hpp"
+#include "store/store.hpp"
+
+extern "C" {
+#include <access/htup_details.h>
+#include <lib/stringinfo.h>
+#include <storage/lmgr.h>
+#include <utils/fmgroids.h>
+}
+
+namespace onceq::store {
+
+namespace {
+
+enum SegmentColumn : AttrNumber {
+	segment_queue_id = 1,
+	segment_number,
+	segment_created_at,
+	segment_sealed_at,
+	segment_drained_at,
+	segment_column_count = segment_drained_at,
+};
+
+// ? stands for the numbers of queue and segment; columns as in store_columns.hpp.
+//
+// Autovacuum would find nothing to do but to freeze, which is a chore of the worker. Row level security
+// without policies: a stray GRANT shows nothing. worker and detail are added as plain columns and so get
+// no TOAST table, which CREATE TABLE can only say from PostgreSQL 16 on.
+constexpr char tables_of_segment[] =
+	"CREATE TABLE onceq_data.j? (id bigint NOT NULL, enqueued_at timestamptz NOT NULL, run_at timestamptz,"
+	" priority smallint, max_attempts smallint, payload jsonb NOT NULL, headers jsonb)"
+	" WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);"
+	"CREATE TABLE onceq_data.o? (first_id bigint NOT NULL, last_id bigint NOT NULL, at timestamptz NOT NULL,"
+	" due_at timestamptz, attempt smallint NOT NULL, outcome \"char\" NOT NULL)"
+	" WITH (autovacuum_enabled = off);"
+	"ALTER TABLE onceq_data.o? ADD COLUMN worker text, ADD COLUMN detail text,"
+	" ALTER COLUMN worker SET STORAGE PLAIN, ALTER COLUMN detail SET STORAGE PLAIN;"
+	"CREATE TABLE onceq_data.r? (id bigint NOT NULL, result jsonb NOT NULL)"
+	" WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);"
+	"CREATE UNIQUE INDEX j?_id ON onceq_data.j? (id);"
+	"CREATE INDEX j?_due ON onceq_data.j? (run_at) WHERE run_at IS NOT NULL;"
+	"CREATE INDEX o?_id ON onceq_data.o? (first_id) WHERE outcome <> 'a';"
+	"CREATE INDEX o?_due ON onceq_data.o? (due_at) WHERE due_at IS NOT NULL;"
+	"CREATE UNIQUE INDEX r?_id ON onceq_data.r? (id);"
+	"ALTER TABLE onceq_data.j? ENABLE ROW LEVEL SECURITY;"
+	"ALTER TABLE onceq_data.o? ENABLE ROW LEVEL SECURITY;"
+	"ALTER TABLE onceq_data.r? ENABLE ROW LEVEL SECURITY";
+
+void
+execute_for(int32 queue, core::SegmentNumber number, char const *pattern)
+{
+	SegmentName const name = segment_name(queue, number);
+	StringInfoData sql;
+	initStringInfo(&sql);
+	for (char const *c = pattern; *c != '\0'; c++)
+		if (*c == '?')
+			appendStringInfoString(&sql, name.text);
+		else
+			appendStringInfoChar(&sql, *c);
+	catalog::execute_ddl(sql.data);
+	pfree(sql.data);
+}
+
+void
+mark(char const *sql, int32 queue, core::SegmentNumber number, core::Wall at)
+{
+	if (catalog::execute(sql, {catalog::parameter(queue), catalog::parameter(int64{number}),
+							   catalog::parameter(at)}) != 1)
+		elog(ERROR, "segment " INT64_FORMAT " of queue %d is missing from the catalog", int64{number}, queue);
+}
+
+core::Wall
+wall_or_never(Datum value, bool is_null)
+{
+	return is_null ? core::wall_never : core::Wall{DatumGetTimestampTz(value)};
+}
+
+bool
+add_segment(HeapTuple row, TupleDesc desc, void *argument)
+{
+	auto &segments = *static_cast<Segments *>(argument);
+	// Doubled when full, which is at each power of two.
+	if ((segments.count & (segments.count - 1)) == 0)
+	{
+		Size const size = sizeof(Segment) * Max(segments.count * 2, 1);
+		segments.segment = static_cast<Segment *>(
+			segments.segment != nullptr ? repalloc(segments.segment, size) : palloc(size));
+	}
+	Datum values[segment_column_count];
+	bool nulls[segment_column_count];
+	heap_deform_tuple(row, desc, values, nulls);
+	segments.segment[segments.count++] = {
+		DatumGetInt64(values[segment_number - 1]),
+		core::Wall{DatumGetTimestampTz(values[segment_created_at - 1])},
+		wall_or_never(values[segment_sealed_at - 1], nulls[segment_sealed_at - 1]),
+		wall_or_never(values[segment_drained_at - 1], nulls[segment_drained_at - 1])};
+	return true;
+}
+
+int
+compare_numbers(void const *left, void const *right)
+{
+	core::SegmentNumber const a = static_cast<Segment const *>(left)->number;
+	core::SegmentNumber const b = static_cast<Segment const *>(right)->number;
+	return a < b ? -1 : a > b;
+}
+
+// ---- locks of a drop
+
+constexpr int relations_max = 5; // three tables, two of them with a TOAST table
+
+struct Relations
+{
+	Oid oid[relations_max];
+	int count;
+};
+
+bool
+try_lock(Relations &locked, Oid relation)
+{
+	if (!ConditionalLockRelationOid(relation, AccessExclusiveLock))
+		return false;
+	locked.oid[locked.count++] = relation;
+	return true;
+}
+
+// VACUUM can hold the TOAST table alone.
+bool
+try_lock_with_toast(Relations &locked, Oid oid)
+{
+	if (!try_lock(locked, oid))
+		return false;
+	Relation const table = try_relation_open(oid, NoLock);
+	if (table == nullptr)
+		return false;
+	Oid const toast = table->rd_rel->reltoastrelid;
+	relation_close(table, NoLock);
+	return !OidIsValid(toast) || try_lock(locked, toast);
+}
+
+} // namespace
+
+Segments
+all_segments(int32 queue)
+{
+	Segments segments{nullptr, 0};
+	base::RelationScope const table(catalog::catalog_oid("segment"), AccessShareLock);
+	catalog::scan_rows(table, "segment_pkey", segment_queue_id, F_INT4EQ, Int32GetDatum(queue), add_segment,
+					   &segments);
+	// The scan may have had to do without the index.
+	if (segments.count > 1)
+		qsort(segments.segment, segments.count, sizeof(Segment), compare_numbers);
+	return segments;
+}
+
+void
+create_segment(int32 queue, core::SegmentNumber number)
+{
+	execute_for(queue, number, tables_of_segment);
+	catalog::execute("INSERT INTO onceq.segment (queue_id, number, created_at) VALUES ($1, $2, $3)",
+					 {catalog::parameter(queue), catalog::parameter(int64{number}),
+					  catalog::parameter(base::now_wall())});
+}
+
+void
+mark_sealed(int32 queue, core::SegmentNumber number, core::Wall at)
+{
+	mark("UPDATE onceq.segment SET sealed_at = $3 WHERE queue_id = $1 AND number = $2", queue, number, at);
+}
+
+void
+mark_drained(int32 queue, core::SegmentNumber number, core::Wall at)
+{
+	mark("UPDATE onceq.segment SET drained_at = $3 WHERE queue_id = $1 AND number = $2", queue, number, at);
+}
+
+bool
+lock_for_drop(int32 queue, core::SegmentNumber number)
+{
+	Tables const tables = find_tables(queue, number);
+	if (!OidIsValid(tables.jobs))
+		return false;
+	Relations locked{};
+	if (try_lock_with_toast(locked, tables.jobs) && try_lock_with_toast(locked, tables.outcomes) &&
+		try_lock_with_toast(locked, tables.results))
+		return true;
+	// Given back at once: the caller's transaction may go on with other queues.
+	for (int i = 0; i < locked.count; i++)
+		UnlockRelationOid(locked.oid[i], AccessExclusiveLock);
+	return false;
+}
+
+void
+drop_segment(int32 queue, core::SegmentNumber number)
+{
+	execute_for(queue, number, "DROP TABLE onceq_data.j?, onceq_data.o?, onceq_data.r?");
+	catalog::execute("DELETE FROM onceq.segment WHERE queue_id = $1 AND number = $2",
+					 {catalog::parameter(queue), catalog::parameter(int64{number})});
+}
+
+} // namespace onceq::store

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: PostgreSQL
+// The tables of segments by number, and what a backend remembers of them.
+#include "store/segment_name.hpp"
+#include "store/store.hpp"
+
+extern "C" {
+#include <access/table.h>
+#include <catalog/namespace.h>
+#include <utils/inval.h>
+#include <utils/lsyscache.h>
+}
+
+namespace onceq::store {
+
+namespace {
+
+struct Entry
+{
+	int32 queue; // 0: empty
+	core::SegmentNumber number;
+	Tables tables;
+};
+
+constexpr uint64 entries = 64;
+
+struct Memory
+{
+	Entry entry[entries];
+	uint64 changes; // invalidations so far
+	bool is_watching;
+};
+constinit Memory memory{};
+
+void
+note_change(Datum, Oid relation)
+{
+	memory.changes++;
+	for (Entry &entry : memory.entry)
+		if (relation == InvalidOid || relation == entry.tables.jobs ||
+			relation == entry.tables.outcomes || relation == entry.tables.results)
+			entry = Entry{};
+}
+
+Entry &
+entry_for(int32 queue, core::SegmentNumber number)
+{
+	return memory.entry[(static_cast<uint64>(queue) * 7 + static_cast<uint64>(number)) % entries];
+}
+
+Oid
+find_oid(Oid schema, char letter, SegmentName const &segment, char const *suffix)
+{
+	char name[NAMEDATALEN];
+	snprintf(name, sizeof(name), "%c%s%s", letter, segment.text, suffix);
+	return get_relname_relid(name, schema);
+}
+
+Tables
+look_up(int32 queue, core::SegmentNumber number)
+{
+	Oid const schema = get_namespace_oid("onceq_data", true);
+	if (!OidIsValid(schema))
+		return {};
+	SegmentName const name = segment_name(queue, number);
+	Tables const tables = {
+		.jobs = find_oid(schema, 'j', name, ""),
+		.jobs_by_id = find_oid(schema, 'j', name, "_id"),
+		.jobs_by_due = find_oid(schema, 'j', name, "_due"),
+		.outcomes = find_oid(schema, 'o', name, ""),
+		.outcomes_by_id = find_oid(schema, 'o', name, "_id"),
+		.outcomes_by_due = find_oid(schema, 'o', name, "_due"),
+		.results = find_oid(schema, 'r', name, ""),
+		.results_by_id = find_oid(schema, 'r', name, "_id"),
+	};
+	bool const complete = OidIsValid(tables.jobs) && OidIsValid(tables.jobs_by_id) &&
+						  OidIsValid(tables.jobs_by_due) && OidIsValid(tables.outcomes) &&
+						  OidIsValid(tables.outcomes_by_id) && OidIsValid(tables.outcomes_by_due) &&
+						  OidIsValid(tables.results) && OidIsValid(tables.results_by_id);
+	return complete ? tables : Tables{};
+}
+
+} // namespace
+
+Tables
+find_tables(int32 queue, core::SegmentNumber number)
+{
+	Entry &entry = entry_for(queue, number);
+	if (entry.queue == queue && entry.number == number)
+		return entry.tables;
+	if (!memory.is_watching)
+	{
+		CacheRegisterRelcacheCallback(note_change, Datum{0});
+		memory.is_watching = true;
+	}
+	// What changes while it is looked up must not be remembered.
+	uint64 const changes = memory.changes;
+	Tables const tables = look_up(queue, number);
+	if (OidIsValid(tables.jobs) && changes == memory.changes)
+		entry = {queue, number, tables};
+	return tables;
+}
+
+Relation
+try_open(Oid table, LOCKMODE mode)
+{
+	return try_table_open(table, mode);
+}
+
+} // namespace onceq::store

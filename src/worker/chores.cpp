@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: PostgreSQL
+#include <iterator>
+
+#include "worker/chores.hpp"
+
+#include "board/journal.hpp"
+#include "board/upkeep.hpp"
+#include "delivery/delivery.hpp"
+#ifdef ONCEQ_TESTING
+#include "worker/test_chores.hpp"
+#endif
+
+namespace onceq::worker {
+
+namespace {
+
+constexpr Chore chores[] = {
+	{"expire leases", Duty::recover, delivery::expire_leases},
+	{"promote due jobs", Duty::recover, delivery::promote_due},
+	{"prepare room", Duty::maintain, board::keep_room},
+	{"keep the lease journal", Duty::maintain, board::keep_journal},
+	{"keep segments", Duty::maintain, board::keep_segments},
+	{"journal leases at shutdown", Duty::farewell, board::journal_at_shutdown},
+#ifdef ONCEQ_TESTING
+	{"test stall", Duty::maintain, test_stall},
+	{"test failure", Duty::recover, test_failure},
+	{"test farewell", Duty::farewell, test_farewell},
+#endif
+};
+
+static_assert(std::size(chores) <= chores_max);
+
+} // namespace
+
+std::span<Chore const>
+all_chores()
+{
+	return chores;
+}
+
+} // namespace onceq::worker

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: PostgreSQL
+// The worker of one database: runs the chores, each in a transaction of its own, until the extension
+// is gone or it is asked to leave.
+#include <algorithm>
+
+#include "core/backoff.hpp"
+#include "core/time.hpp"
+
+#include "base/clock.hpp"
+#include "base/settings.hpp"
+#include "base/wall.hpp"
+#include "notify/slots.hpp"
+#include "notify/wait_event.hpp"
+#include "worker/chores.hpp"
+#include "worker/launch.hpp"
+#include "worker/report.hpp"
+
+extern "C" {
+#include <catalog/pg_extension.h>
+#include <commands/dbcommands.h>
+#include <commands/extension.h>
+#include <common/pg_prng.h>
+#include <pgstat.h>
+#include <postmaster/interrupt.h>
+#include <storage/ipc.h>
+#include <storage/latch.h>
+#include <storage/lock.h>
+#include <storage/proc.h>
+#include <tcop/tcopprot.h>
+#include <utils/guc.h>
+#include <utils/inval.h>
+#include <utils/memutils.h>
+#include <utils/snapmgr.h>
+#include <utils/timeout.h>
+}
+
+namespace onceq::worker {
+
+namespace {
+
+constexpr core::Backoff chore_backoff{
+	.base = core::microseconds_per_second,
+	.factor = 2,
+	.max = 60 * core::microseconds_per_second,
+	.jitter = 0.1,
+};
+
+// Somebody is about to drop the extension, or changes it: it will be over, or the extension gone.
+constexpr core::Microseconds busy_nap = core::microseconds_per_second / 10;
+
+// How long a chore may go on when the worker has been asked to end, at most.
+constexpr int patience_ms = 1000;
+
+struct Setting
+{
+	char const *name;
+	char const *value;
+};
+
+// What users may have set for the database or for all roles must not reach the worker.
+constexpr Setting session_settings[] = {
+	{"default_transaction_deferrable", "off"},
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_read_only", "off"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"lock_timeout", "100ms"},
+	{"search_path", ""},
+	{"session_replication_role", "origin"},
+	{"statement_timeout", "30s"},
+	{"zero_damaged_pages", "off"},
+};
+
+constinit notify::WaitEvent worker_main{"OnceqWorkerMain", 0};
+
+enum class Extension { present, busy, gone };
+
+struct Worker
+{
+	bool attached; // to its slot
+	int slot;
+	Oid extension;
+	char database[NAMEDATALEN]; // its name when the worker started
+	TimeoutId patience;
+	notify::Ending ending; // what to tell the table
+	core::Monotonic due[chores_max];
+	int failures[chores_max]; // in a row
+};
+
+// What the transaction of one chore came to; survives a jump out of it.
+struct Attempt
+{
+	Chore const *chore;
+	Extension extension;
+	bool failed;
+	core::Microseconds leave_alone;
+	char error[error_text_max];
+};
+
+constinit Worker worker{};
+constinit Attempt attempt{};
+
+// ---- Coming and going
+
+void
+leave_slot(int, Datum)
+{
+	if (worker.attached)
+		notify::detach(worker.slot, worker.ending);
+}
+
+// Until the session stands there is nothing to finish, and a wait for the lock of a DROP DATABASE to
+// get out of.
+void
+terminate_while_connecting(SIGNAL_ARGS)
+{
+	worker.ending = notify::Ending::asked;
+	die(postgres_signal_arg);
+}
+
+void
+terminate(SIGNAL_ARGS)
+{
+	worker.ending = notify::Ending::asked;
+	SignalHandlerForShutdownRequest(postgres_signal_arg);
+}
+
+// A timeout's handler: a chore that goes on after the worker has been asked to end is cancelled.
+void
+lose_patience()
+{
+	if (!ShutdownRequestPending)
+		return;
+	QueryCancelPending = true;
+	InterruptPending = true;
+	SetLatch(MyLatch);
+}
+
+void
+start_session(LaunchOrder const &order)
+{
+	uint32 flags = 0;
+#if PG_VERSION_NUM >= 170000
+	flags |= BGWORKER_BYPASS_ROLELOGINCHECK;
+#endif
+	BackgroundWorkerInitializeConnectionByOid(order.database, order.role, flags);
+	for (Setting const &setting : session_settings)
+		SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+	pgstat_report_appname("onceq worker");
+	worker.patience = RegisterTimeout(USER_TIMEOUT, lose_patience);
+	pqsignal(SIGTERM, terminate);
+}
+
+// False: it is not there.
+bool
+find_extension()
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	worker.extension = get_extension_oid("onceq", true);
+	char const *const name = get_database_name(MyDatabaseId);
+	strlcpy(worker.database, name != nullptr ? name : "", sizeof(worker.database));
+	CommitTransactionCommand();
+	return OidIsValid(worker.extension);
+}
+
+// ---- One chore
+
+// Keeps it from being dropped until the transaction ends, but never waits: DROP EXTENSION takes this
+// lock first and then those of the tables, so a chore that waited could be in its way for long.
+Extension
+lock_extension()
+{
+	LOCKTAG tag;
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, worker.extension, 0);
+	if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return Extension::busy;
+	AcceptInvalidationMessages();
+	return get_extension_oid("onceq", true) == worker.extension ? Extension::present : Extension::gone;
+}
+
+Datum
+run_chore(FunctionCallInfo)
+{
+	attempt.leave_alone = attempt.chore->run();
+	return 0;
+}
+
+// Without a chore it only looks whether the extension is still there.
+void
+carry_out()
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	enable_timeout_every(worker.patience, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience_ms),
+						 patience_ms);
+	attempt.extension = lock_extension();
+	if (attempt.extension == Extension::present && attempt.chore != nullptr)
+	{
+		pgstat_report_activity(STATE_RUNNING, attempt.chore->name);
+		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+		PushActiveSnapshot(GetTransactionSnapshot());
+		base::wall(attempt.chore->name, run_chore, nullptr);
+		PopActiveSnapshot();
+		disable_timeout(STATEMENT_TIMEOUT, false);
+	}
+	// Waiting for a synchronous standby must not delay the end either: patience lasts until here.
+	CommitTransactionCommand();
+	disable_timeout(worker.patience, false);
+}
+
+void
+clean_up_after_error()
+{
+	HOLD_INTERRUPTS();
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	ErrorData *const error = CopyErrorData();
+	strlcpy(attempt.error, error->message != nullptr ? error->message : "", sizeof(attempt.error));
+	if (!(ShutdownRequestPending && error->sqlerrcode == ERRCODE_QUERY_CANCELED))
+		EmitErrorReport();
+	FreeErrorData(error);
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+}
+
+void
+name_chore(void *)
+{
+	if (attempt.chore != nullptr)
+		errcontext("onceq worker for database \"%s\", chore \"%s\"", worker.database, attempt.chore->name);
+	else
+		errcontext("onceq worker for database \"%s\"", worker.database);
+}
+
+// Runs the chore in a transaction; the result is in `attempt`.
+void
+try_chore(Chore const *chore)
+{
+	ErrorContextCallback context{.previous = error_context_stack, .callback = name_chore, .arg = nullptr};
+
+	attempt.chore = chore;
+	attempt.extension = Extension::present;
+	attempt.failed = false;
+	error_context_stack = &context;
+	PG_TRY();
+	{
+		carry_out();
+	}
+	PG_CATCH();
+	{
+		// Not raised again: AbortCurrentTransaction has cleaned up, as PostgresMain does it.
+		attempt.failed = true;
+		error_context_stack = &context;
+		clean_up_after_error();
+	}
+	PG_END_TRY();
+	error_context_stack = context.previous;
+
+	QueryCancelPending = false; // a timeout that came too late
+	MemoryContextSwitchTo(TopMemoryContext);
+	pgstat_report_activity(STATE_IDLE, nullptr);
+	pgstat_report_stat(false);
+}
+
+// ---- A round
+
+void
+do_chore(int i)
+{
+	core::Monotonic const start = base::now_monotonic();
+	try_chore(&all_chores()[i]);
+	core::Monotonic const end = base::now_monotonic();
+	core::Microseconds const duration = end.us - start.us;
+
+	if (attempt.failed)
+	{
+		worker.failures[i]++;
+		core::Microseconds const delay = core::backoff_delay(
+			chore_backoff, worker.failures[i], pg_prng_double(&pg_global_prng_state));
+		worker.due[i] = end + delay;
+		if (!ShutdownRequestPending)
+			report_failure(worker.slot, i, duration, delay, attempt.error);
+	}
+	else if (attempt.extension == Extension::present)
+	{
+		worker.failures[i] = 0;
+		worker.due[i] = end + attempt.leave_alone;
+		report_success(worker.slot, i, duration, attempt.leave_alone);
+	}
+}
+
+// What is due, or all if somebody has asked for it; a chore that failed keeps to its back-off.
+bool
+is_due(int i, bool all)
+{
+	if (all_chores()[i].duty == Duty::farewell)
+		return false;
+	return (all && worker.failures[i] == 0) || worker.due[i] <= base::now_monotonic();
+}
+
+void
+look_for_extension()
+{
+	try_chore(nullptr);
+	if (attempt.failed && !ShutdownRequestPending)
+	{
+		worker.ending = notify::Ending::failed;
+		proc_exit(1);
+	}
+}
+
+// How long the worker may sleep. Sets worker.extension to InvalidOid when it is no longer there.
+core::Microseconds
+take_round(bool all)
+{
+	int const count = static_cast<int>(all_chores().size());
+	core::Microseconds nap = base::from_ms(base::settings.worker_naptime_ms);
+
+	look_for_extension();
+	for (int i = 0; i < count && !ShutdownRequestPending; i++)
+	{
+		if (attempt.extension != Extension::present)
+			break;
+		if (is_due(i, all))
+			do_chore(i);
+	}
+	if (attempt.extension == Extension::gone)
+		worker.extension = InvalidOid;
+	if (attempt.extension == Extension::busy)
+		return std::min(nap, busy_nap);
+
+	core::Monotonic const now = base::now_monotonic();
+	for (int i = 0; i < count; i++)
+		if (all_chores()[i].duty != Duty::farewell)
+			nap = std::clamp<core::Microseconds>(worker.due[i].us - now.us, 0, nap);
+	return nap;
+}
+
+void
+say_farewell()
+{
+	int const count = static_cast<int>(all_chores().size());
+	for (int i = 0; i < count; i++)
+		if (all_chores()[i].duty == Duty::farewell)
+			try_chore(&all_chores()[i]);
+}
+
+void
+work()
+{
+	while (!ShutdownRequestPending)
+	{
+		ResetLatch(MyLatch);
+		QueryCancelPending = false; // there is nothing to cancel
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		core::Microseconds const nap = take_round(notify::take_wake(worker.slot));
+		if (!OidIsValid(worker.extension))
+		{
+			// Perhaps it was created anew already: the next worker sees that better than this one, which
+			// may remember things of the old one.
+			worker.ending = notify::Ending::asked;
+			return;
+		}
+		if (nap > 0)
+			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (nap + 999) / 1000,
+					  worker_main);
+	}
+	// Who holds the worker off wants the database for itself, and at once.
+	if (!notify::is_held(worker.slot))
+		say_farewell();
+}
+
+Datum
+worker_body(FunctionCallInfo)
+{
+	LaunchOrder order;
+	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
+	worker.slot = order.slot;
+	worker.ending = notify::Ending::failed;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, terminate_while_connecting);
+	// Registered before the session starts, it runs after the session has ended: who waits for the
+	// worker to leave wants to see nobody in the database.
+	on_shmem_exit(leave_slot, 0);
+	worker.attached = notify::attach(order.slot, order.generation);
+	if (!worker.attached)
+		proc_exit(0);
+	BackgroundWorkerUnblockSignals();
+
+	start_session(order);
+	if (!find_extension())
+	{
+		worker.ending = notify::Ending::absent;
+		proc_exit(0);
+	}
+	clear_reports(worker.slot);
+	notify::confirm(worker.slot);
+	work();
+	proc_exit(0);
+}
+
+} // namespace
+
+} // namespace onceq::worker
+
+extern "C" {
+PGDLLEXPORT void onceq_worker_main(Datum);
+}
+
+void
+onceq_worker_main(Datum)
+{
+	onceq::base::wall("onceq_worker_main", onceq::worker::worker_body, nullptr);
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: PostgreSQL
+// Proves the end of a delivery: who may end a job, once and once only; what COMMIT and ABORT make of
+// it; and how the worker takes a lease away.
+#include "core/board.hpp"
+
+#include "board_fixture.hpp"
+
+#include <gtest/gtest.h>
+
+namespace onceq::core::test {
+namespace {
+
+JobSet
+only(int job)
+{
+	JobSet set{};
+	set.add(job);
+	return set;
+}
+
+// ---- who may end
+
+TEST(board_end, only_the_token_of_the_lease_may_end_its_jobs)
+{
+	Stand stand;
+	stand.enqueue(2);
+	Claimed const claimed = stand.claim(2);
+	JobSet const all = claimed.all();
+	EXPECT_TRUE(may_end(*claimed.lease, claimed.token, all));
+	EXPECT_FALSE(may_end(*claimed.lease, claimed.token + 1, all));
+	EXPECT_FALSE(may_end(*claimed.lease, no_token, all));
+	EXPECT_FALSE(pin(*claimed.lease, make_token(0, 4711), all));
+	EXPECT_TRUE(claimed.lease->pinned.empty());
+	EXPECT_FALSE(may_end(*claimed.lease, claimed.token, JobSet::first(3)));
+}
+
+TEST(board_end, the_token_of_a_freed_slot_ends_nothing)
+{
+	Stand stand(64, 1);
+	stand.enqueue(2);
+	Claimed const first = stand.claim(1);
+	ASSERT_TRUE(stand.finish(first));
+	EXPECT_FALSE(may_end(*first.lease, first.token, only(0)));
+	EXPECT_FALSE(may_end(*first.lease, no_token, JobSet{}));
+	Claimed const second = stand.claim(1);
+	ASSERT_EQ(second.lease, first.lease);
+	EXPECT_FALSE(pin(*second.lease, first.token, only(0)));
+	EXPECT_TRUE(pin(*second.lease, second.token, only(0)));
+}
+
+TEST(board_end, of_two_transactions_that_end_a_job_one_passes_pre_commit)
+{
+	Stand stand;
+	stand.enqueue(3);
+	Claimed const claimed = stand.claim(3);
+	// Both asked while the job was held.
+	EXPECT_TRUE(may_end(*claimed.lease, claimed.token, only(1)));
+	EXPECT_TRUE(may_end(*claimed.lease, claimed.token, claimed.all()));
+	EXPECT_TRUE(pin(*claimed.lease, claimed.token, only(1)));
+	EXPECT_FALSE(pin(*claimed.lease, claimed.token, claimed.all()));
+	EXPECT_EQ(claimed.lease->pinned, only(1));
+	EXPECT_TRUE(pin(*claimed.lease, claimed.token, only(2)));
+}
+
+TEST(board_end, a_failed_commit_gives_the_jobs_back_for_at_least_the_grace)
+{
+	Stand stand;
+	stand.enqueue(2);
+	Claimed const claimed = stand.claim(2, Monotonic{100});
+	ASSERT_TRUE(pin(*claimed.lease, claimed.token, claimed.all()));
+	unpin(*claimed.lease, claimed.token, only(0), Monotonic{50});
+	EXPECT_EQ(claimed.lease->deadline.load(), 100);
+	unpin(*claimed.lease, claimed.token, only(1), Monotonic{250});
+	EXPECT_EQ(claimed.lease->deadline.load(), 250);
+	EXPECT_TRUE(claimed.lease->pinned.empty());
+	EXPECT_TRUE(may_end(*claimed.lease, claimed.token, claimed.all()));
+	EXPECT_TRUE(stand.finish(claimed));
+}
+
+TEST(board_end, unpinning_with_a_token_that_no_longer_matches_changes_nothing)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const claimed = stand.claim(1, Monotonic{100});
+	ASSERT_TRUE(pin(*claimed.lease, claimed.token, claimed.all()));
+	unpin(*claimed.lease, claimed.token + (1 << token_slot_bits), claimed.all(), Monotonic{900});
+	EXPECT_EQ(claimed.lease->pinned, claimed.all());
+	EXPECT_EQ(claimed.lease->deadline.load(), 100);
+}
+
+// ---- what becomes of the jobs
+
+TEST(board_end, an_acked_job_is_gone_and_the_last_one_frees_the_lease)
+{
+	Stand stand;
+	stand.enqueue(3);
+	Claimed const claimed = stand.claim(3);
+	for (int job = 0; job < 3; job++)
+	{
+		EXPECT_EQ(stand.table().in_use(), 1U);
+		ASSERT_TRUE(pin(*claimed.lease, claimed.token, only(job)));
+		end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(job), Ending::succeeded, wall_always);
+		EXPECT_EQ(stand.state(job + 1), JobState::none);
+	}
+	EXPECT_EQ(stand.table().in_use(), 0U);
+	EXPECT_EQ(stand.board.counters.succeeded, 3);
+	EXPECT_EQ(stand.board.counters.failed, 0);
+}
+
+TEST(board_end, a_failed_job_comes_again_when_due_with_its_priority_and_a_history)
+{
+	struct Case
+	{
+		Wall due;
+		JobState state;
+	};
+	for (Case const &row : {Case{noon, ready_at(4)}, {noon + 1, JobState::waiting}})
+	{
+		Stand stand;
+		stand.enqueue(2, 4);
+		Claimed const claimed = stand.claim(2);
+		ASSERT_TRUE(pin(*claimed.lease, claimed.token, only(1)));
+		end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(1), Ending::failed, row.due);
+		EXPECT_EQ(stand.state(2), row.state);
+		EXPECT_TRUE(stand.board.map.history(stand.pool(), 2));
+		EXPECT_FALSE(stand.board.map.history(stand.pool(), 1));
+		EXPECT_EQ(stand.board.counters.failed, 1);
+		EXPECT_EQ(claimed.lease->held, only(0));
+		EXPECT_EQ(stand.claim(5).ids.size(), is_ready(row.state) ? 1U : 0U);
+	}
+}
+
+TEST(board_end, a_dead_job_is_gone_and_counted)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const claimed = stand.claim(1);
+	ASSERT_TRUE(stand.finish(claimed, Ending::dead));
+	EXPECT_EQ(stand.state(1), JobState::none);
+	EXPECT_FALSE(stand.board.map.history(stand.pool(), 1));
+	EXPECT_EQ(stand.board.counters.dead, 1);
+	EXPECT_EQ(stand.board.counters.failed, 1);
+}
+
+TEST(board_end, a_released_job_is_ready_at_once_and_nothing_is_counted)
+{
+	Stand stand;
+	stand.enqueue(3, 8);
+	Claimed const claimed = stand.claim(3);
+	give_back(stand.board, stand.pool(), stand.table(), *claimed.lease, only(1));
+	EXPECT_EQ(stand.state(2), ready_at(8));
+	EXPECT_FALSE(may_end(*claimed.lease, claimed.token, only(1)));
+	EXPECT_TRUE(may_end(*claimed.lease, claimed.token, only(2)));
+	EXPECT_EQ(stand.claim(1).ids, std::vector<JobId>{2});
+	EXPECT_EQ(stand.board.counters.failed, 0);
+	EXPECT_EQ(stand.board.counters.released, 1);
+}
+
+TEST(board_end, the_parts_of_a_lease_end_each_in_its_own_way)
+{
+	Stand stand;
+	stand.enqueue(200);
+	Claimed const claimed = stand.claim(200);
+	Dice dice(200);
+	JobSet parts[4] = {};
+	for (int job = 0; job < 200; job++)
+		parts[dice.below(4)].add(job);
+	for (JobSet const &part : {parts[0], parts[1], parts[2]})
+		ASSERT_TRUE(pin(*claimed.lease, claimed.token, part));
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[0], Ending::succeeded, wall_always);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[1], Ending::failed, noon + 9);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[2], Ending::failed, wall_always);
+	give_back(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[3]);
+	EXPECT_EQ(stand.count(JobState::waiting), parts[1].size());
+	EXPECT_EQ(stand.count(ready_at(0)), parts[2].size() + parts[3].size());
+	EXPECT_EQ(stand.count(JobState::leased), 0);
+	EXPECT_EQ(stand.table().in_use(), 0U);
+}
+
+// ---- the worker
+
+TEST(board_expiry, a_lease_expires_at_its_deadline_and_not_before)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const claimed = stand.claim(1, Monotonic{100});
+	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{99}));
+	EXPECT_TRUE(may_expire(*claimed.lease, Monotonic{100}));
+	lose(*claimed.lease);
+	EXPECT_TRUE(may_expire(*claimed.lease, Monotonic{0}));
+}
+
+TEST(board_expiry, a_free_provisional_or_expiring_lease_does_not_expire)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const claimed = stand.take_ready(1);
+	EXPECT_FALSE(may_expire(*claimed.lease, monotonic_never));
+	hold(stand.board, *claimed.lease, Monotonic{1});
+	begin_expiry(*claimed.lease, stand.table().index_of(*claimed.lease), 5);
+	EXPECT_FALSE(may_expire(*claimed.lease, monotonic_never));
+	EXPECT_FALSE(may_expire(stand.table().slot(3), monotonic_never));
+}
+
+TEST(board_expiry, nothing_expires_while_a_commit_ends_part_of_it)
+{
+	Stand stand;
+	stand.enqueue(5);
+	Claimed const claimed = stand.claim(5, Monotonic{100});
+	ASSERT_TRUE(pin(*claimed.lease, claimed.token, only(4)));
+	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{1000}));
+	lose(*claimed.lease);
+	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{1000}));
+	unpin(*claimed.lease, claimed.token, only(4), Monotonic{2000});
+	EXPECT_TRUE(may_expire(*claimed.lease, Monotonic{1000})) << "lost: nobody is left to be graceful to";
+}
+
+TEST(board_expiry, the_holders_token_ends_nothing_once_expiry_began)
+{
+	Stand stand;
+	stand.enqueue(2);
+	Claimed const claimed = stand.claim(2, Monotonic{100});
+	begin_expiry(*claimed.lease, stand.table().index_of(*claimed.lease), 987);
+	EXPECT_FALSE(may_end(*claimed.lease, claimed.token, claimed.all()));
+	EXPECT_FALSE(pin(*claimed.lease, claimed.token, claimed.all()));
+	Token const system = claimed.lease->token.load();
+	EXPECT_EQ(slot_of(system), slot_of(claimed.token));
+	EXPECT_EQ(stand.count(JobState::leased), 2);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(0), Ending::failed, wall_always);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(1), Ending::dead, wall_always);
+	EXPECT_EQ(stand.board.counters.expired, 2);
+	EXPECT_EQ(stand.claim(5).ids, std::vector<JobId>{1});
+}
+
+TEST(board_expiry, an_aborted_expiry_is_tried_again_and_the_holder_stays_locked_out)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const claimed = stand.claim(1, Monotonic{100});
+	begin_expiry(*claimed.lease, stand.table().index_of(*claimed.lease), 987);
+	cancel_expiry(*claimed.lease);
+	EXPECT_FALSE(pin(*claimed.lease, claimed.token, claimed.all()));
+	EXPECT_TRUE(stand.expire(*claimed.lease, Monotonic{0}));
+	EXPECT_EQ(stand.claim(1).ids, std::vector<JobId>{1});
+}
+
+TEST(board_expiry, only_what_is_still_held_expires)
+{
+	Stand stand;
+	stand.enqueue(10);
+	Claimed const claimed = stand.claim(10, Monotonic{100});
+	ASSERT_TRUE(pin(*claimed.lease, claimed.token, JobSet::first(4)));
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, JobSet::first(4), Ending::succeeded, wall_always);
+	give_back(stand.board, stand.pool(), stand.table(), *claimed.lease, only(4));
+	EXPECT_TRUE(stand.expire(*claimed.lease, Monotonic{100}));
+	EXPECT_EQ(stand.board.counters.expired, 5);
+	EXPECT_EQ(stand.count(ready_at(0)), 6);
+	EXPECT_EQ(stand.table().in_use(), 0U);
+}
+
+} // namespace
+} // namespace onceq::core::test
