@@ -31,6 +31,7 @@ _PG_init(void)
 	shmem_items[1] = onceq::notify::shmem_item;
 	shmem_items[2] = onceq::worker::shmem_item;
 	onceq::base::request_shmem(shmem_items, std::size(shmem_items));
+	onceq::notify::watch_transactions();
 	onceq::worker::install_hooks();
 	onceq::worker::register_launcher();
 }

@@ -59,7 +59,7 @@ CREATE FUNCTION onceq.create_queue(
 	if_not_exists bool DEFAULT false
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_create_queue';
 COMMENT ON FUNCTION onceq.create_queue(text, interval, int, interval, float8, interval, float8, interval, interval, bool)
-	IS 'create a queue';
+	IS 'makes a queue, for superusers and members of onceq_admin; ranges of the options: lease 100 ms to 12 h, max_attempts 1 to 1000, backoff_base and backoff_max 0 to 366 days, backoff_factor 1 to 100, backoff_jitter 0 to 1, retention 0 to 100 years, segment_age 1 s to 10 years; errors: 22004, 22023, 42710 it exists, 42501, 0A000 in the script of an extension, 55000 not adopted';
 
 -- alter_queue(queue, options…): NULL leaves an option as it is.
 CREATE FUNCTION onceq.alter_queue(
@@ -74,26 +74,26 @@ CREATE FUNCTION onceq.alter_queue(
 	segment_age interval DEFAULT NULL
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_alter_queue';
 COMMENT ON FUNCTION onceq.alter_queue(text, interval, int, interval, float8, interval, float8, interval, interval)
-	IS 'change options of a queue; NULL leaves an option as it is';
+	IS 'changes options of a queue, for superusers and members of onceq_admin; NULL: unchanged; applies to what happens after the commit; errors: 22004, 22023, 42704, 42501, 55000';
 
 CREATE FUNCTION onceq.pause_queue(queue text) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_pause_queue';
-COMMENT ON FUNCTION onceq.pause_queue(text) IS 'deliver no more jobs of the queue until it is resumed';
+COMMENT ON FUNCTION onceq.pause_queue(text) IS 'stops the delivery of jobs of a queue until it is resumed; jobs can be enqueued, running ones go on; for superusers, members of onceq_admin and onceq_operator; errors: 22004, 42704, 42501, 55000';
 
 CREATE FUNCTION onceq.resume_queue(queue text) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_resume_queue';
-COMMENT ON FUNCTION onceq.resume_queue(text) IS 'deliver jobs of a paused queue again';
+COMMENT ON FUNCTION onceq.resume_queue(text) IS 'delivers jobs of a paused queue again; errors as onceq.pause_queue()';
 
 -- adopt(keep_leases): true keeps the leases that the original had granted and written down.
 CREATE FUNCTION onceq.adopt(keep_leases bool DEFAULT false) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_adopt';
-COMMENT ON FUNCTION onceq.adopt(bool) IS 'use the queues of a restored or copied database here';
+COMMENT ON FUNCTION onceq.adopt(bool) IS 'makes the queues of a restored, copied or upgraded database usable here, for superusers and members of onceq_admin; keep_leases: jobs that were running stay with their holders until the lease ends; errors: 22004, 42501';
 
 CREATE FUNCTION onceq.grant_producer(queue text, role name) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_grant_producer';
-COMMENT ON FUNCTION onceq.grant_producer(text, name) IS 'allow a role to enqueue: GRANT INSERT on the table of the queue';
+COMMENT ON FUNCTION onceq.grant_producer(text, name) IS 'lets a role enqueue: GRANT INSERT on the table that carries the queue''s privileges, as the current user; errors: 22004, 42704 no such queue or role, 42501, 55000';
 
 CREATE FUNCTION onceq.grant_consumer(queue text, role name) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_grant_consumer';
 COMMENT ON FUNCTION onceq.grant_consumer(text, name)
-	IS 'allow a role to claim, end and look at jobs: GRANT SELECT, UPDATE, DELETE on the table of the queue';
+	IS 'lets a role claim, end and look at jobs: GRANT SELECT, UPDATE, DELETE on that table; errors as onceq.grant_producer()';

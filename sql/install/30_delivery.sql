@@ -72,3 +72,70 @@ CREATE FUNCTION onceq.extend(token bigint, lease interval DEFAULT NULL)
 RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_extend';
 COMMENT ON FUNCTION onceq.extend(bigint, interval) IS
 'lets the lease last from now on for this time (100 ms to 12 h; NULL: as it was granted), at once and whatever becomes of the transaction, and returns its end; errors: OQ001 lease lost, 22023, 42501';
+
+CREATE TYPE onceq.job_info AS (
+	queue text,
+	id bigint,
+	state text,
+	priority int,
+	attempt int,
+	max_attempts int,
+	enqueued_at timestamptz,
+	due_at timestamptz,
+	claimed_at timestamptz,
+	finished_at timestamptz,
+	lease_until timestamptz,
+	worker text,
+	result jsonb,
+	error text,
+	payload jsonb,
+	headers jsonb
+);
+COMMENT ON TYPE onceq.job_info IS
+'a job as onceq.job() shows it; state: scheduled, ready, running, succeeded, dead, cancelled; attempt: the running one, or the number of attempts so far; error: of the last failed attempt; due_at: while scheduled or ready';
+
+CREATE FUNCTION onceq.job(queue text, id bigint)
+RETURNS onceq.job_info LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_job';
+COMMENT ON FUNCTION onceq.job(text, bigint) IS
+'one job, whatever its state, until its segment is dropped after the retention; NULL: there is none; errors: 22004, 42704, 42501';
+
+CREATE FUNCTION onceq.jobs(queue text, state text DEFAULT NULL, after_id bigint DEFAULT 0, count int DEFAULT 100)
+RETURNS SETOF onceq.job_info LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'onceq_jobs';
+COMMENT ON FUNCTION onceq.jobs(text, text, bigint, int) IS
+'jobs by ascending id after after_id, all or those in one state; count 1 to 10000; finished jobs are found by reading; errors: 22004, 22023, 42704, 42501';
+
+CREATE FUNCTION onceq.list_queue_stats(OUT queue text, OUT ready bigint, OUT scheduled bigint, OUT running bigint,
+	OUT oldest_ready_age interval, OUT enqueued bigint, OUT claims bigint, OUT delivered bigint,
+	OUT succeeded bigint, OUT failed bigint, OUT dead bigint, OUT cancelled bigint, OUT released bigint,
+	OUT expired bigint)
+RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_queue_stats';
+COMMENT ON FUNCTION onceq.list_queue_stats() IS 'rows of onceq.queue_stats';
+
+CREATE VIEW onceq.queue_stats AS SELECT * FROM onceq.list_queue_stats();
+GRANT SELECT ON onceq.queue_stats TO PUBLIC;
+COMMENT ON VIEW onceq.queue_stats IS
+'jobs by state and counters since the server started, of the queues the user has a privilege on; read from memory';
+COMMENT ON COLUMN onceq.queue_stats.oldest_ready_age IS 'time since the ready job of the lowest id was enqueued';
+COMMENT ON COLUMN onceq.queue_stats.failed IS 'failed attempts, the last ones of dead jobs and those of expired leases included';
+
+CREATE FUNCTION onceq.list_leases(OUT queue text, OUT worker text, OUT role oid, OUT pid int, OUT hold text,
+	OUT state text, OUT jobs int, OUT claimed_at timestamptz, OUT expires_in interval, OUT journalled bool)
+RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'onceq_leases';
+COMMENT ON FUNCTION onceq.list_leases() IS 'rows of onceq.leases';
+
+CREATE VIEW onceq.leases AS
+SELECT l.queue, l.worker, pg_catalog.pg_get_userbyid(l.role) AS role, l.pid, l.hold, l.state, l.jobs,
+	l.claimed_at, l.expires_in, l.journalled
+FROM onceq.list_leases() l;
+GRANT SELECT ON onceq.leases TO PUBLIC;
+COMMENT ON VIEW onceq.leases IS 'leases in force, of the queues the user has a privilege on; tokens are not shown';
+COMMENT ON COLUMN onceq.leases.pid IS 'server process that claimed; null: before a restart of the server';
+COMMENT ON COLUMN onceq.leases.state IS 'provisional (being claimed), held, lost (holder gone), expiring';
+COMMENT ON COLUMN onceq.leases.jobs IS 'jobs still held';
+COMMENT ON COLUMN onceq.leases.journalled IS 'whether the lease survives a restart of the server';
+
+CREATE FUNCTION onceq.audit(queue text)
+RETURNS TABLE (id bigint, board text, stored text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_audit';
+COMMENT ON FUNCTION onceq.audit(text) IS
+'compares the state of every unfinished job in memory with the tables and repairs it; returns the differences found, no rows: none; for onceq_operator and onceq_admin; errors: 22004, 42704, 42501';

@@ -26,6 +26,7 @@ struct FailedJob
 struct Builder
 {
 	core::Board &board;
+	core::FramePool &pool;
 	core::Wall now;
 	HTAB *failed;
 	// Neighbouring jobs in one state, not placed yet.
@@ -38,7 +39,7 @@ void
 place_pending(Builder &builder)
 {
 	if (builder.first <= builder.last &&
-		!core::place(builder.board, pool(), builder.first, builder.last, builder.state, false))
+		!core::place(builder.board, builder.pool, builder.first, builder.last, builder.state, false))
 		raise_no_state_memory();
 	builder.first = 1;
 	builder.last = 0;
@@ -88,7 +89,7 @@ apply_outcome(store::StoredOutcome const &outcome, void *argument)
 	Builder &builder = *static_cast<Builder *>(argument);
 	if (outcome.outcome == store::Outcome::failed)
 		note_failed(builder, outcome);
-	else if (!core::remove(builder.board, pool(), outcome.first_id, outcome.last_id))
+	else if (!core::remove(builder.board, builder.pool, outcome.first_id, outcome.last_id))
 		raise_no_state_memory();
 	return true;
 }
@@ -113,13 +114,13 @@ apply_failed(Builder &builder, int32 queue)
 	hash_seq_init(&status, builder.failed);
 	while (auto *const job = static_cast<FailedJob *>(hash_seq_search(&status)))
 	{
-		if (builder.board.map.state(pool(), job->id) == core::JobState::none)
+		if (builder.board.map.state(builder.pool, job->id) == core::JobState::none)
 			continue;
 		Priority priority{0};
 		store::read_jobs(queue, job->id, job->id, take_priority, &priority);
 		core::JobState const state = state_when_due(builder, job->due_at, priority.value);
-		if (!core::remove(builder.board, pool(), job->id, job->id) ||
-			!core::place(builder.board, pool(), job->id, job->id, state, true))
+		if (!core::remove(builder.board, builder.pool, job->id, job->id) ||
+			!core::place(builder.board, builder.pool, job->id, job->id, state, true))
 			raise_no_state_memory();
 	}
 }
@@ -148,11 +149,23 @@ build_segment(Builder &builder, int32 queue, core::SegmentNumber segment)
 void
 build_all(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
 {
-	Builder builder{board, base::now_wall(), nullptr, 1, 0, core::JobState::none};
+	core::Wall const now = base::now_wall();
+	core::SegmentNumber const prepared_end = place_live_jobs(board, pool(), now, queue);
 	catalog::Ceiling const ceiling = catalog::read_ceiling(queue.id);
+	restore_leases(board, index, queue);
 	// Ids below the ceiling may have been given out: numbering goes on at it. In a queue that this
 	// transaction made none were.
-	core::JobId next_id = queue.created_here ? 1 : ceiling.value;
+	core::JobId const next_id = queue.created_here ? 1 : Max(ceiling.value, board.next_id);
+	core::finish_building(board, next_id, ceiling.value, prepared_end, now);
+	board.ceiling_step = ceiling.step;
+}
+
+} // namespace
+
+core::SegmentNumber
+place_live_jobs(core::Board &board, core::FramePool &frames, core::Wall now, catalog::Queue const &queue)
+{
+	Builder builder{board, frames, now, nullptr, 1, 0, core::JobState::none};
 	core::SegmentNumber prepared_end = 0;
 	store::Segments const segments = store::all_segments(queue.id);
 	for (int i = 0; i < segments.count; i++)
@@ -161,15 +174,11 @@ build_all(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
 		if (segment.drained_at == core::wall_never)
 			build_segment(builder, queue.id, segment.number);
 		if (segment.sealed_at != core::wall_never)
-			next_id = Max(next_id, core::first_id_of(segment.number + 1));
+			board.next_id = Max(board.next_id, core::first_id_of(segment.number + 1));
 		prepared_end = Max(prepared_end, segment.number + 1);
 	}
-	restore_leases(board, index, queue);
-	core::finish_building(board, next_id, ceiling.value, prepared_end, builder.now);
-	board.ceiling_step = ceiling.step;
+	return prepared_end;
 }
-
-} // namespace
 
 void
 build_board(core::Board &board, std::uint32_t index, catalog::Queue const &queue)

@@ -384,6 +384,28 @@ seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
 	return total;
 }
 
+Entry *
+seize_job(Handle const &board, core::JobId id, core::JobState &was)
+{
+	Entry *const entry = add_entry(EntryKind::seized, board);
+	entry->seized = {1, 0, core::JobState::none};
+	Locked locked(board.index);
+	if (!locked.stands_for(board.key) || !core::seize_one(*locked, pool(), id, entry->seized))
+		return nullptr;
+	was = entry->seized.origin;
+	return entry;
+}
+
+core::JobState
+settle_job(Entry *seized, bool live, bool history, int priority, core::Wall due)
+{
+	core::JobId const id = seized->seized.first;
+	Locked board(seized->board.index);
+	core::settle_seized(*board, pool(), id, live, history, priority, due);
+	seized->seized = {1, 0, core::JobState::none};
+	return board->map.state(pool(), id);
+}
+
 void
 change_at_commit(Handle const &board, Change change, std::int64_t value)
 {

@@ -62,6 +62,11 @@ using VisitSeized = void (*)(core::Seized const &seized, void *argument);
 std::int64_t seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
 						core::JobId last, VisitSeized visit, void *argument);
 
+// One job that nobody owns → seized, until settled or the transaction aborts; nullptr: somebody owns it.
+Entry *seize_job(Handle const &board, core::JobId id, core::JobState &was);
+// Gives it the state that the tables say; returns that. At once, whatever becomes of the transaction.
+core::JobState settle_job(Entry *seized, bool live, bool history, int priority, core::Wall due);
+
 enum class Change : std::uint8_t {
 	ceiling_raised,   // value: the new ceiling
 	segment_prepared, // value: the number after it

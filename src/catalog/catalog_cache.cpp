@@ -4,12 +4,12 @@
 // Invalidation only counts: what it makes outdated is forgotten at the next look, so that a Queue that
 // was returned stays valid whatever PostgreSQL does in between. A row that this transaction wrote is
 // never remembered, because its abort need not tell us which.
-#include "catalog/catalog.hpp"
+#include "core/queue_name.hpp"
 
 #include "base/scope.hpp"
+#include "catalog/catalog.hpp"
 #include "catalog/identity.hpp"
 #include "catalog/table.hpp"
-#include "core/queue_name.hpp"
 
 extern "C" {
 #include <access/htup_details.h>
@@ -184,8 +184,7 @@ read_row(HeapTuple row, TupleDesc desc, void *argument)
 	queue.paused = DatumGetBool(value(queue_paused));
 	queue.anchor = find_anchor(queue.id);
 	queue.incarnation = incarnation_of(value(queue_incarnation), queue.anchor);
-	reading.written_here =
-		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data));
+	reading.written_here = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data));
 	queue.created_here = reading.written_here && is_created_here(queue.anchor);
 	reading.found = true;
 	return false;
@@ -226,9 +225,10 @@ raise_no_such_queue(text const *name)
 	char const *const bytes = VARDATA_ANY(name);
 	int const length = VARSIZE_ANY_EXHDR(name);
 	int const shown = pg_mbcliplen(bytes, length, core::queue_name_length_max);
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-					errmsg("queue \"%.*s%s\" does not exist", shown, bytes, shown < length ? "..." : ""),
-					errhint("Queues are made by onceq.create_queue(); onceq.queues shows them.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("queue \"%.*s%s\" does not exist", shown, bytes, shown < length ? "..." : ""),
+			 errhint("Queues are made by onceq.create_queue(); onceq.queues shows them.")));
 	pg_unreachable();
 }
 

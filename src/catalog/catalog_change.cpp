@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: PostgreSQL
-#include "catalog/catalog.hpp"
+#include "core/queue_name.hpp"
+#include "core/segment_plan.hpp"
 
 #include "base/clock.hpp"
 #include "base/scope.hpp"
+#include "catalog/catalog.hpp"
 #include "catalog/identity.hpp"
 #include "catalog/options.hpp"
 #include "catalog/statement.hpp"
 #include "catalog/table.hpp"
-#include "core/queue_name.hpp"
-#include "core/segment_plan.hpp"
 
 extern "C" {
 #include <access/htup_details.h>
 #include <catalog/pg_type.h>
 #include <commands/extension.h>
-#include <mb/pg_wchar.h>
 #include <storage/lmgr.h>
 #include <utils/fmgroids.h>
 }
@@ -28,12 +27,14 @@ require_queue_name(text const *name)
 {
 	std::string_view const view(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	if (!core::is_queue_name(view))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("this cannot be the name of a queue"),
-				 errdetail("A name is 1 to %d characters long, begins with a letter a to z, and goes on with"
-						   " letters a to z, digits, \"_\", \".\" or \"-\".",
-						   core::queue_name_length_max),
-				 errhint("Choose another name, such as \"mail.welcome\".")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("this cannot be the name of a queue"),
+			 errdetail(
+				 "A name is 1 to %d characters long, begins with a letter a to z, and goes on with"
+				 " letters a to z, digits, \"_\", \".\" or \"-\".",
+				 core::queue_name_length_max),
+			 errhint("Choose another name, such as \"mail.welcome\".")));
 }
 
 int64
@@ -41,7 +42,8 @@ random_incarnation()
 {
 	int64 incarnation;
 	if (!pg_strong_random(&incarnation, sizeof(incarnation)))
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
 	return incarnation;
 }
 
@@ -53,12 +55,12 @@ insert_queue(text const *name, Options const &options)
 	Parameter parameters[count] = {{TEXTOID, PointerGetDatum(name), false},
 								   parameter(random_incarnation())};
 	to_parameters(options, &parameters[2]);
-	return execute_returning(
-		"INSERT INTO onceq.queue (name, incarnation, lease, max_attempts, backoff_base, backoff_factor,"
-		" backoff_max, backoff_jitter, retention, segment_age)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-		" ON CONFLICT (name) WHERE dropped_at IS NULL DO NOTHING RETURNING id",
-		parameters, count);
+	return execute_returning("INSERT INTO onceq.queue (name, incarnation, lease, max_attempts, "
+							 "backoff_base, backoff_factor,"
+							 " backoff_max, backoff_jitter, retention, segment_age)"
+							 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+							 " ON CONFLICT (name) WHERE dropped_at IS NULL DO NOTHING RETURNING id",
+							 parameters, count);
 }
 
 void
@@ -95,9 +97,10 @@ create_queue(text const *name, Options const &options)
 	int32 const queue = insert_queue(name, options);
 	if (queue == 0)
 		return 0;
-	execute("INSERT INTO onceq.id_ceiling (queue_id, ceiling, step, raised_at) VALUES ($1, $2, $3, $4)",
-			{parameter(queue), parameter(int64{1 + core::ceiling_step_min}),
-			 parameter(int64{core::ceiling_step_min}), parameter(base::now_wall())});
+	execute(
+		"INSERT INTO onceq.id_ceiling (queue_id, ceiling, step, raised_at) VALUES ($1, $2, $3, $4)",
+		{parameter(queue), parameter(int64{1 + core::ceiling_step_min}),
+		 parameter(int64{core::ceiling_step_min}), parameter(base::now_wall())});
 	create_anchor(queue);
 	announce_change("queue");
 	return queue;
@@ -124,8 +127,8 @@ alter_queue(int32 queue, Options const &options)
 void
 set_paused(int32 queue, bool paused)
 {
-	update_one("UPDATE onceq.queue SET paused = $2 WHERE id = $1", {parameter(queue), parameter(paused)},
-			   queue);
+	update_one("UPDATE onceq.queue SET paused = $2 WHERE id = $1",
+			   {parameter(queue), parameter(paused)}, queue);
 	announce_change("queue");
 }
 
@@ -174,7 +177,8 @@ read_ceiling_row(HeapTuple row, TupleDesc desc, void *argument)
 	Datum values[ceiling_column_count];
 	bool nulls[ceiling_column_count];
 	heap_deform_tuple(row, desc, values, nulls);
-	reading.ceiling = {DatumGetInt64(values[ceiling_ceiling - 1]), DatumGetInt64(values[ceiling_step - 1]),
+	reading.ceiling = {DatumGetInt64(values[ceiling_ceiling - 1]),
+					   DatumGetInt64(values[ceiling_step - 1]),
 					   core::Wall{DatumGetTimestampTz(values[ceiling_raised_at - 1])}};
 	reading.found = true;
 	return false;
@@ -198,11 +202,12 @@ void
 raise_ceiling(int32 queue, core::JobId value, core::JobId step)
 {
 	// Whoever raises it at the same time may have gone further already.
-	update_one("UPDATE onceq.id_ceiling SET ceiling = greatest(ceiling, $2), step = $3, raised_at = $4"
-			   " WHERE queue_id = $1",
-			   {parameter(queue), parameter(int64{value}), parameter(int64{step}),
-				parameter(base::now_wall())},
-			   queue);
+	update_one(
+		"UPDATE onceq.id_ceiling SET ceiling = greatest(ceiling, $2), step = $3, raised_at = $4"
+		" WHERE queue_id = $1",
+		{parameter(queue), parameter(int64{value}), parameter(int64{step}),
+		 parameter(base::now_wall())},
+		queue);
 	ForceSyncCommit();
 }
 

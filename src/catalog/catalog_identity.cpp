@@ -17,8 +17,9 @@ namespace onceq::catalog {
 
 namespace {
 
-enum class Use {
-	none,      // no queue was made yet
+enum class Use
+{
+	none, // no queue was made yet
 	here,
 	elsewhere, // restored or copied
 };
@@ -75,8 +76,7 @@ read_row(HeapTuple row, TupleDesc desc, void *argument)
 						DatumGetInt64(values[installation_database - 1]),
 						DatumGetInt64(values[installation_relation - 1])};
 	reading.found = true;
-	reading.written_here =
-		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data));
+	reading.written_here = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data));
 	return false;
 }
 
@@ -109,8 +109,10 @@ void
 insert_identity()
 {
 	Identity const here = identity_here();
-	execute("INSERT INTO onceq.installation (system_identifier, database, relation) VALUES ($1, $2, $3)",
-			{parameter(here.system_identifier), parameter(here.database), parameter(here.relation)});
+	execute(
+		"INSERT INTO onceq.installation (system_identifier, database, relation) VALUES ($1, $2, "
+		"$3)",
+		{parameter(here.system_identifier), parameter(here.database), parameter(here.relation)});
 	announce_change("installation");
 }
 
@@ -126,11 +128,13 @@ void
 require_adopted()
 {
 	if (look_up_use() == Use::elsewhere)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the queues of this database are in use elsewhere"),
-						errdetail("The database was restored, copied or upgraded: its jobs may still be done"
-								  " by the original."),
-						errhint("To use them here: SELECT onceq.adopt();")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the queues of this database are in use elsewhere"),
+			 errdetail("The database was restored, copied or upgraded: its jobs may still be done"
+					   " by the original."),
+			 errhint("To use them here: SELECT onceq.adopt();")));
 }
 
 void

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: PostgreSQL
 // The options of a queue and what they may be.
-#include "catalog/options.hpp"
+#include "core/lease.hpp"
 
 #include "base/require.hpp"
-#include "core/lease.hpp"
+#include "catalog/options.hpp"
 
 extern "C" {
 #include <catalog/pg_type.h>
@@ -50,9 +50,9 @@ check_range(Option const &option, Datum value)
 	}
 	double const number = option.type == INT4OID ? DatumGetInt32(value) : DatumGetFloat8(value);
 	if (!(number >= option.min && number <= option.max)) // NaN is neither
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of range", option.name),
-				 errdetail("It must be between %g and %g.", option.min, option.max)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is out of range", option.name),
+						errdetail("It must be between %g and %g.", option.min, option.max)));
 }
 
 } // namespace

@@ -12,7 +12,7 @@ namespace onceq::catalog {
 // Before the first queue is made. Raises 55000 not adopted.
 void record_identity();
 
-// false: they were in use here already, and nothing was done.
+// false: none of them is in use elsewhere, and nothing was done.
 bool adopt(bool keep_leases);
 
 } // namespace onceq::catalog

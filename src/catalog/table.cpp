@@ -56,8 +56,8 @@ scan_rows(Relation table, char const *index, AttrNumber column, RegProcedure equ
 	if (index != nullptr)
 		ScanKeyInit(&scan_key, column, BTEqualStrategyNumber, equal, key);
 	SysScanDesc const scan =
-		systable_beginscan(table, index != nullptr ? catalog_oid(index) : InvalidOid, index != nullptr,
-						   nullptr, index != nullptr ? 1 : 0, &scan_key);
+		systable_beginscan(table, index != nullptr ? catalog_oid(index) : InvalidOid,
+						   index != nullptr, nullptr, index != nullptr ? 1 : 0, &scan_key);
 	while (HeapTuple const row = systable_getnext(scan))
 		if (!visit(row, RelationGetDescr(table), argument))
 			break;

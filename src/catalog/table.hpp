@@ -17,7 +17,8 @@ extern "C" {
 
 namespace onceq::catalog {
 
-enum QueueColumn : AttrNumber {
+enum QueueColumn : AttrNumber
+{
 	queue_id = 1,
 	queue_name,
 	queue_incarnation,
@@ -35,7 +36,8 @@ enum QueueColumn : AttrNumber {
 	queue_column_count = queue_dropped_at,
 };
 
-enum CeilingColumn : AttrNumber {
+enum CeilingColumn : AttrNumber
+{
 	ceiling_queue_id = 1,
 	ceiling_ceiling,
 	ceiling_step,
@@ -43,7 +45,8 @@ enum CeilingColumn : AttrNumber {
 	ceiling_column_count = ceiling_raised_at,
 };
 
-enum InstallationColumn : AttrNumber {
+enum InstallationColumn : AttrNumber
+{
 	installation_system_identifier = 1,
 	installation_database,
 	installation_relation,

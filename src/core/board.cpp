@@ -370,10 +370,36 @@ seize_next(Board &board, FramePool &pool, JobState state, JobId start, JobId end
 	return {first, last, state};
 }
 
+bool
+seize_one(Board &board, FramePool &pool, JobId id, Seized &seized) noexcept
+{
+	JobState const state = board.map.state(pool, id);
+	if (board.phase != BoardPhase::standing || keeps_page(state) || board.map.store(pool, id, id) < id)
+		return false;
+	board.map.move(pool, id, id, state, JobState::seized);
+	seized = {id, id, state};
+	return true;
+}
+
+void
+settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, int priority,
+			  Wall due) noexcept
+{
+	if (!live)
+	{
+		board.map.move(pool, id, id, JobState::seized, JobState::none);
+		return;
+	}
+	if (history)
+		board.map.mark_history(pool, id, id);
+	make_available(board, pool, id, id, JobState::seized, priority, due);
+}
+
 void
 finish_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
 {
-	board.map.move(pool, seized.first, seized.last, JobState::seized, JobState::none);
+	board.counters.cancelled += board.map.move(pool, seized.first, seized.last, JobState::seized,
+											   JobState::none);
 }
 
 void

@@ -212,6 +212,12 @@ struct Seized
 // The next jobs at or after start in this state → seized; first 0: none, or no memory (refusal).
 Seized seize_next(Board &board, FramePool &pool, JobState state, JobId start, JobId end,
 				  Refusal &refusal) noexcept;
+// One job, unless a transaction or a lease owns it, whatever it is → seized. false: owned, or no memory.
+bool seize_one(Board &board, FramePool &pool, JobId id, Seized &seized) noexcept;
+// seized → what the tables say of it: none, or ready, or waiting if due above the watermark.
+void settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, int priority,
+				   Wall due) noexcept;
+
 // seized → none at COMMIT, → where they were at ABORT.
 void finish_seized(Board &board, FramePool &pool, Seized const &seized) noexcept;
 void restore_seized(Board &board, FramePool &pool, Seized const &seized) noexcept;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: PostgreSQL
-// What is done to all jobs of a queue at once: drop and purge.
+// A queue comes and goes, and what is done to all its jobs at once.
 #include "base/require.hpp"
 #include "base/wall.hpp"
 #include "board/transaction.hpp"
 #include "delivery/delivery.hpp"
+#include "notify/notify.hpp"
 #include "store/store.hpp"
 
 namespace onceq::delivery {
@@ -21,7 +22,44 @@ cancel_run(core::Seized const &seized, void *argument)
 	store::append_outcomes(*static_cast<int32 *>(argument), &row, 1);
 }
 
+constexpr int if_not_exists = 1 + catalog::option_count; // argument of create_queue
+
+void
+report_existing(text const *name, bool is_error)
+{
+	int const length = VARSIZE_ANY_EXHDR(name);
+	if (is_error)
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+						errmsg("queue \"%.*s\" already exists", length, VARDATA_ANY(name))));
+	ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("queue \"%.*s\" already exists, skipping", length, VARDATA_ANY(name))));
+}
+
 } // namespace
+
+// create_queue(queue, options …, if_not_exists)
+ONCEQ_FUNCTION(onceq_create_queue)
+{
+	base::require_writable("onceq.create_queue()");
+	catalog::require_administrator("create a queue");
+	require_argument(fcinfo, 0, "queue");
+	require_argument(fcinfo, if_not_exists, "if_not_exists");
+	catalog::Options const options = catalog::options_argument(fcinfo, 1, true);
+	text const *const name = PG_GETARG_TEXT_PP(0);
+
+	int32 const id = catalog::create_queue(name, options);
+	if (id == 0)
+	{
+		report_existing(name, !PG_GETARG_BOOL(if_not_exists));
+		PG_RETURN_VOID();
+	}
+	store::create_segment(id, 0);
+	// The board is built here and now, where no id can have been given out: so the first is 1.
+	catalog::Queue const queue = *catalog::find_queue(id);
+	board::open(queue);
+	notify::wake_worker(MyDatabaseId);
+	PG_RETURN_VOID();
+}
 
 // drop_queue(queue, if_exists)
 ONCEQ_FUNCTION(onceq_drop_queue)

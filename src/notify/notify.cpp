@@ -180,11 +180,12 @@ constinit bool wake_at_commit = false;
 void
 at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *)
 {
-	if (!wake_at_commit || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
 		return;
-	wake_at_commit = false;
-	if (is_commit)
+	let_back_at_transaction_end();
+	if (wake_at_commit && is_commit)
 		wake_worker(MyDatabaseId);
+	wake_at_commit = false;
 }
 
 } // namespace
@@ -192,12 +193,13 @@ at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_level
 void
 wake_worker_at_commit()
 {
-	static bool registered = false;
-
-	if (!registered)
-		RegisterResourceReleaseCallback(at_transaction_end, nullptr);
-	registered = true;
 	wake_at_commit = true;
+}
+
+void
+watch_transactions()
+{
+	RegisterResourceReleaseCallback(at_transaction_end, nullptr);
 }
 
 } // namespace onceq::notify

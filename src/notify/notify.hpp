@@ -14,6 +14,9 @@ namespace onceq::notify {
 
 extern base::ShmemItem const shmem_item;
 
+// At _PG_init, while libraries are preloaded.
+void watch_transactions();
+
 // Wakes the worker of this database, or asks the launcher to start one. Never fails, needs no
 // transaction, takes no lock: may be called in a commit or abort callback.
 void wake_worker(Oid database) noexcept;

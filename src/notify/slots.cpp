@@ -49,6 +49,7 @@ take_slot(Slot &slot, Oid database, SlotState state) noexcept
 {
 	Assert(slot.state == SlotState::free);
 	slot.failures = 0;
+	slot.needed = false;
 	slot.next_start = at_once;
 	slot.held_until = at_once;
 	enter(slot, state);
@@ -115,7 +116,7 @@ read_slot(int i)
 			slot.state,
 			slot.generation,
 			static_cast<int>(pg_atomic_read_u32(&slot.pid)),
-			pg_atomic_read_u32(&slot.wake) != 0,
+			slot.needed,
 			slot.failures,
 			slot.next_start,
 			slot.held_until,
@@ -151,7 +152,7 @@ take_full_look() noexcept
 }
 
 int
-open_slot(Oid database, bool wake)
+open_slot(Oid database, bool needed)
 {
 	TableLocked const locked;
 	Slot *slot = find_slot(database);
@@ -164,9 +165,19 @@ open_slot(Oid database, bool wake)
 	}
 	else if (slot->state == SlotState::held)
 		enter(*slot, SlotState::wanted);
-	if (wake)
+	if (needed)
 		wake_worker(database);
 	return static_cast<int>(slot - &slot_at(0));
+}
+
+bool
+take_need(int i)
+{
+	TableLocked const locked;
+	Slot &slot = slot_at(i);
+	if (take_wake(i))
+		slot.needed = true;
+	return slot.needed;
 }
 
 uint32
@@ -256,6 +267,7 @@ confirm(int i)
 		Slot &slot = slot_at(i);
 		Assert(slot.state == SlotState::connecting);
 		slot.failures = 0;
+		slot.needed = true;
 		enter(slot, SlotState::running);
 	}
 	wake_launcher(); // it starts few at once
@@ -270,11 +282,43 @@ is_held(int i)
 
 // ---- a statement that needs the database for itself
 
-core::Monotonic
+namespace {
+
+// What this transaction holds off.
+struct Hold
+{
+	Oid database; // InvalidOid: nothing
+	core::Monotonic until;
+};
+
+constinit Hold hold{};
+
+void
+let_back() noexcept
+{
+	{
+		TableLocked const locked;
+		Slot *const slot = find_slot(hold.database);
+		hold.database = InvalidOid;
+		// Of several that hold it off, the last one lets it back.
+		if (slot == nullptr || slot->held_until != hold.until)
+			return;
+		slot->held_until = at_once;
+		if (slot->state == SlotState::held)
+			free_slot(*slot);
+	}
+	wake_launcher();
+}
+
+} // namespace
+
+void
 hold_off(Oid database)
 {
 	if (table == nullptr)
-		return at_once;
+		return;
+	if (OidIsValid(hold.database))
+		let_back();
 
 	TableLocked const locked;
 	Slot *slot = find_slot(database);
@@ -282,15 +326,14 @@ hold_off(Oid database)
 	{
 		slot = find_free_slot();
 		if (slot == nullptr)
-			return at_once;
+			return; // nobody can get one either
 		take_slot(*slot, database, SlotState::held);
 	}
-	// Different from that of any other statement, so that the last one of several lets it back.
 	slot->held_until = std::max(base::now_monotonic() + hold_span, slot->held_until + 1);
+	hold = {database, slot->held_until};
 	// Under the lock it is still that process: it detaches before it ends.
 	if (uint32 const pid = pg_atomic_read_u32(&slot->pid); pid != 0)
 		kill(static_cast<pid_t>(pid), SIGTERM);
-	return slot->held_until;
 }
 
 bool
@@ -315,20 +358,10 @@ wait_until_left(Oid database, core::Microseconds at_most)
 }
 
 void
-let_back(Oid database, core::Monotonic held_until)
+let_back_at_transaction_end() noexcept
 {
-	if (held_until == at_once)
-		return;
-	{
-		TableLocked const locked;
-		Slot *const slot = find_slot(database);
-		if (slot == nullptr || slot->held_until != held_until)
-			return;
-		slot->held_until = at_once;
-		if (slot->state == SlotState::held)
-			free_slot(*slot);
-	}
-	wake_launcher();
+	if (OidIsValid(hold.database))
+		let_back();
 }
 
 } // namespace onceq::notify

@@ -34,7 +34,7 @@ struct SlotFacts
 	SlotState state;
 	uint32 generation;
 	int pid;
-	bool wake;
+	bool needed; // somebody asked for a worker there, or one found the extension
 	int failures;
 	core::Monotonic next_start;
 	core::Monotonic held_until;
@@ -74,7 +74,10 @@ Oid requested_database(int i) noexcept;
 void forget_request(int i, Oid database) noexcept;
 
 // The slot of this database, made `wanted` if it was free; -1: all slots are taken.
-int open_slot(Oid database, bool wake);
+int open_slot(Oid database, bool needed);
+
+// The same as take_wake, and whether it ever was true: then the slot is needed.
+bool take_need(int slot);
 
 // wanted → starting; returns the generation.
 uint32 begin_start(int slot);
@@ -88,7 +91,8 @@ void close_slot(int slot);
 bool attach(int slot, uint32 generation);
 void detach(int slot, Ending ending);
 
-// Whether somebody asked for a round since the last call.
+// Whether somebody asked for a round since the last call. To be called before a look at the database:
+// what comes after the look is then noted for the next one.
 bool take_wake(int slot) noexcept;
 // connecting → running: the extension is there, and the next failure will be the first one.
 void confirm(int slot);
@@ -96,11 +100,10 @@ bool is_held(int slot);
 
 // ---- a statement that needs the database for itself
 
-// No worker starts for this database until let_back, or some seconds later; a running one is asked to
-// leave. The result is for let_back; 0: there is no slot, and so no worker.
-core::Monotonic hold_off(Oid database);
+// No worker starts for this database until the transaction ends, or some seconds have passed; a running
+// one is asked to leave.
+void hold_off(Oid database);
 // False: the worker is still there after this time. May be interrupted.
 bool wait_until_left(Oid database, core::Microseconds at_most);
-void let_back(Oid database, core::Monotonic held_until);
 
 } // namespace onceq::notify

@@ -25,6 +25,7 @@ struct Slot
 	SlotState state;
 	uint32 generation; // counts starts, so that a worker that comes too late finds out
 	int32 failures;	   // starts in a row that came to nothing
+	bool needed;	   // somebody asked for a worker there, or one found the extension
 	core::Monotonic next_start;
 	core::Monotonic held_until;
 	core::Wall since; // of the state
@@ -56,5 +57,8 @@ void request_worker(Oid database) noexcept;
 void wake_launcher() noexcept;
 
 LWLock *table_lock();
+
+// Ends hold_off.
+void let_back_at_transaction_end() noexcept;
 
 } // namespace onceq::notify

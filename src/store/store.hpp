@@ -143,15 +143,19 @@ struct History
 };
 History read_history(int32 queue, core::JobId id);
 
-// The ack that covers the id. Walks the outcomes of the segment: for looking, not for delivery.
-struct Ack
+// The end of jobs that succeeded or were cancelled: outcomes of whole runs, in no index. A job ends once,
+// so that no two of them overlap.
+struct End
 {
-	bool found;
+	core::JobId first_id;
+	core::JobId last_id;
+	Outcome outcome;
 	int attempt;
 	core::Wall at;
-	char *worker; // palloc'd; nullptr: none
+	char const *worker; // valid during the visit; nullptr: none
 };
-Ack find_ack(int32 queue, core::JobId id);
+using VisitEnd = bool (*)(End const &end, void *argument);
+void read_ends(int32 queue, core::SegmentNumber segment, VisitEnd visit, void *argument);
 
 // The result stored for a job; false: none. The datum is palloc'd.
 bool read_result(int32 queue, core::JobId id, Datum *result);

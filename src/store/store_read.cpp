@@ -152,27 +152,28 @@ read_history(int32 queue, core::JobId id)
 	return history;
 }
 
-Ack
-find_ack(int32 queue, core::JobId id)
+void
+read_ends(int32 queue, core::SegmentNumber segment, VisitEnd visit, void *argument)
 {
-	Ack ack{};
-	Tables const tables = find_tables(queue, core::segment_of(id));
-	TableScan scan(tables.outcomes);
+	TableScan scan(find_tables(queue, segment).outcomes);
 	scan.begin(SnapshotSelf);
 	while (TupleTableSlot *const slot = scan.next())
 	{
+		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(slot);
 		StoredOutcome const found = outcome_in(slot);
-		if (found.outcome != Outcome::acked || id < found.first_id || id > found.last_id)
+		if (found.outcome != Outcome::acked && found.outcome != Outcome::cancelled)
 			continue;
-		ack.found = true;
-		ack.attempt = found.attempt;
-		ack.at = core::Wall{DatumGetTimestampTz(value(slot, outcome_at))};
-		if (!is_null(slot, outcome_worker))
-			ack.worker = TextDatumGetCString(value(slot, outcome_worker));
-		break;
+		char *const worker =
+			is_null(slot, outcome_worker) ? nullptr : TextDatumGetCString(value(slot, outcome_worker));
+		core::Wall const at{DatumGetTimestampTz(value(slot, outcome_at))};
+		bool const more = visit(
+			End{found.first_id, found.last_id, found.outcome, found.attempt, at, worker}, argument);
+		if (worker != nullptr)
+			pfree(worker);
+		if (!more)
+			break;
 	}
-	return ack;
 }
 
 bool

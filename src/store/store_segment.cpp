@@ -17,7 +17,8 @@ namespace onceq::store {
 
 namespace {
 
-enum SegmentColumn : AttrNumber {
+enum SegmentColumn : AttrNumber
+{
 	segment_queue_id = 1,
 	segment_number,
 	segment_created_at,
@@ -32,10 +33,12 @@ enum SegmentColumn : AttrNumber {
 // without policies: a stray GRANT shows nothing. worker and detail are added as plain columns and so get
 // no TOAST table, which CREATE TABLE can only say from PostgreSQL 16 on.
 constexpr char tables_of_segment[] =
-	"CREATE TABLE onceq_data.j? (id bigint NOT NULL, enqueued_at timestamptz NOT NULL, run_at timestamptz,"
+	"CREATE TABLE onceq_data.j? (id bigint NOT NULL, enqueued_at timestamptz NOT NULL, run_at "
+	"timestamptz,"
 	" priority smallint, max_attempts smallint, payload jsonb NOT NULL, headers jsonb)"
 	" WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);"
-	"CREATE TABLE onceq_data.o? (first_id bigint NOT NULL, last_id bigint NOT NULL, at timestamptz NOT NULL,"
+	"CREATE TABLE onceq_data.o? (first_id bigint NOT NULL, last_id bigint NOT NULL, at timestamptz "
+	"NOT NULL,"
 	" due_at timestamptz, attempt smallint NOT NULL, outcome \"char\" NOT NULL)"
 	" WITH (autovacuum_enabled = off);"
 	"ALTER TABLE onceq_data.o? ADD COLUMN worker text, ADD COLUMN detail text,"
@@ -71,7 +74,8 @@ mark(char const *sql, int32 queue, core::SegmentNumber number, core::Wall at)
 {
 	if (catalog::execute(sql, {catalog::parameter(queue), catalog::parameter(int64{number}),
 							   catalog::parameter(at)}) != 1)
-		elog(ERROR, "segment " INT64_FORMAT " of queue %d is missing from the catalog", int64{number}, queue);
+		elog(ERROR, "segment " INT64_FORMAT " of queue %d is missing from the catalog",
+			 int64{number}, queue);
 }
 
 core::Wall
@@ -150,8 +154,8 @@ all_segments(int32 queue)
 {
 	Segments segments{nullptr, 0};
 	base::RelationScope const table(catalog::catalog_oid("segment"), AccessShareLock);
-	catalog::scan_rows(table, "segment_pkey", segment_queue_id, F_INT4EQ, Int32GetDatum(queue), add_segment,
-					   &segments);
+	catalog::scan_rows(table, "segment_pkey", segment_queue_id, F_INT4EQ, Int32GetDatum(queue),
+					   add_segment, &segments);
 	// The scan may have had to do without the index.
 	if (segments.count > 1)
 		qsort(segments.segment, segments.count, sizeof(Segment), compare_numbers);
@@ -170,13 +174,15 @@ create_segment(int32 queue, core::SegmentNumber number)
 void
 mark_sealed(int32 queue, core::SegmentNumber number, core::Wall at)
 {
-	mark("UPDATE onceq.segment SET sealed_at = $3 WHERE queue_id = $1 AND number = $2", queue, number, at);
+	mark("UPDATE onceq.segment SET sealed_at = $3 WHERE queue_id = $1 AND number = $2", queue,
+		 number, at);
 }
 
 void
 mark_drained(int32 queue, core::SegmentNumber number, core::Wall at)
 {
-	mark("UPDATE onceq.segment SET drained_at = $3 WHERE queue_id = $1 AND number = $2", queue, number, at);
+	mark("UPDATE onceq.segment SET drained_at = $3 WHERE queue_id = $1 AND number = $2", queue,
+		 number, at);
 }
 
 bool

@@ -72,7 +72,7 @@ constexpr Setting session_settings[] = {
 
 constinit notify::WaitEvent worker_main{"OnceqWorkerMain", 0};
 
-enum class Extension { present, busy, gone };
+enum class Extension { present, busy, replaced, gone };
 
 struct Worker
 {
@@ -175,7 +175,10 @@ lock_extension()
 	if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 		return Extension::busy;
 	AcceptInvalidationMessages();
-	return get_extension_oid("onceq", true) == worker.extension ? Extension::present : Extension::gone;
+	Oid const extension = get_extension_oid("onceq", true);
+	return extension == worker.extension ? Extension::present
+		   : OidIsValid(extension)		 ? Extension::replaced
+										 : Extension::gone;
 }
 
 Datum
@@ -312,7 +315,7 @@ look_for_extension()
 	}
 }
 
-// How long the worker may sleep. Sets worker.extension to InvalidOid when it is no longer there.
+// How long the worker may sleep; attempt.extension tells whether it has anything to work for.
 core::Microseconds
 take_round(bool all)
 {
@@ -323,15 +326,10 @@ take_round(bool all)
 	for (int i = 0; i < count && !ShutdownRequestPending; i++)
 	{
 		if (attempt.extension != Extension::present)
-			break;
+			return std::min(nap, busy_nap);
 		if (is_due(i, all))
 			do_chore(i);
 	}
-	if (attempt.extension == Extension::gone)
-		worker.extension = InvalidOid;
-	if (attempt.extension == Extension::busy)
-		return std::min(nap, busy_nap);
-
 	core::Monotonic const now = base::now_monotonic();
 	for (int i = 0; i < count; i++)
 		if (all_chores()[i].duty != Duty::farewell)
@@ -362,11 +360,11 @@ work()
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		core::Microseconds const nap = take_round(notify::take_wake(worker.slot));
-		if (!OidIsValid(worker.extension))
+		if (attempt.extension == Extension::gone || attempt.extension == Extension::replaced)
 		{
-			// Perhaps it was created anew already: the next worker sees that better than this one, which
-			// may remember things of the old one.
-			worker.ending = notify::Ending::asked;
+			// To the next extension the next worker comes: this one may remember things of the last.
+			worker.ending =
+				attempt.extension == Extension::gone ? notify::Ending::absent : notify::Ending::asked;
 			return;
 		}
 		if (nap > 0)
@@ -397,6 +395,7 @@ worker_body(FunctionCallInfo)
 	BackgroundWorkerUnblockSignals();
 
 	start_session(order);
+	notify::take_wake(worker.slot); // the first round does it all
 	if (!find_extension())
 	{
 		worker.ending = notify::Ending::absent;

@@ -195,12 +195,13 @@ start_worker(int slot, notify::SlotFacts const &facts, Target const &target)
 void
 try_to_start(int slot, notify::SlotFacts const &facts)
 {
+	bool const needed = notify::take_need(slot);
 	Target const target = find_target(facts.database);
 	if (target.connectable && target.may_connect)
 		return start_worker(slot, facts, target);
 
-	// Unless somebody there has asked for a worker, the extension is hardly in that database.
-	if (!target.connectable || !facts.wake)
+	// Unless it is known to be needed, the extension is hardly in that database.
+	if (!target.connectable || !needed)
 		return notify::close_slot(slot);
 
 	if (facts.failures == 0)

@@ -153,18 +153,15 @@ run_statement(PlannedStmt *statement, char const *text, bool read_only_tree, Pro
 {
 	Oid const database = database_needed_by(statement->utilityStmt);
 	Extension const extension = what_becomes_of_extension(statement->utilityStmt);
-	core::Monotonic held_until{};
 
 	if (OidIsValid(database))
 	{
-		held_until = notify::hold_off(database);
+		notify::hold_off(database);
 		notify::wait_until_left(database, patience);
 	}
 	// The statement is not to be looked at afterwards: a COMMIT in it may have freed it.
 	(previous_hook != nullptr ? previous_hook : standard_ProcessUtility)(
 		statement, text, read_only_tree, context, params, environment, receiver, completion);
-	if (OidIsValid(database))
-		notify::let_back(database, held_until);
 	if (concerns_worker_here(extension))
 		notify::wake_worker_at_commit();
 }

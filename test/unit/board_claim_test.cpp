@@ -65,7 +65,8 @@ TEST(board_claim, a_run_ends_at_a_page_a_segment_and_a_gap)
 	stand.enqueue(ids_per_page + 10);
 	// One of them is taken by maintenance: a gap.
 	Refusal refusal = Refusal::none;
-	seize_next(stand.board, stand.pool(), ready_at(0), ids_per_segment - 5, ids_per_segment - 5, refusal);
+	seize_next(stand.board, stand.pool(), ready_at(0), ids_per_segment - 5, ids_per_segment - 5,
+			   refusal);
 	std::vector<std::pair<JobId, JobId>> runs;
 	while (true)
 	{
@@ -80,9 +81,12 @@ TEST(board_claim, a_run_ends_at_a_page_a_segment_and_a_gap)
 	}
 	constexpr JobId page = ids_per_segment - ids_per_page;
 	constexpr JobId end = ids_per_segment;
-	EXPECT_EQ(runs, (std::vector<std::pair<JobId, JobId>>{
-						{page - 2, page - 1}, {page, page + 997}, {page + 998, page + 1997}, {page + 1998, end - 6},
-						{end - 4, end - 1}, {end, end + 7}}));
+	EXPECT_EQ(runs, (std::vector<std::pair<JobId, JobId>>{{page - 2, page - 1},
+														  {page, page + 997},
+														  {page + 998, page + 1997},
+														  {page + 1998, end - 6},
+														  {end - 4, end - 1},
+														  {end, end + 7}}));
 }
 
 TEST(board_claim, a_job_with_a_history_has_a_run_of_its_own)
@@ -98,7 +102,8 @@ TEST(board_claim, a_job_with_a_history_has_a_run_of_its_own)
 	EXPECT_EQ(again.ids, ids_between(1, 10));
 	ASSERT_EQ(again.lease->run_count, 6); // 1-3, 4, 5, 6-7, 8, 9-10
 	for (int index : {1, 2, 4})
-		EXPECT_EQ(run_at(stand.pool(), *again.lease, index).first, run_at(stand.pool(), *again.lease, index).last);
+		EXPECT_EQ(run_at(stand.pool(), *again.lease, index).first,
+				  run_at(stand.pool(), *again.lease, index).last);
 }
 
 TEST(board_claim, a_lease_holds_at_most_so_many_jobs)

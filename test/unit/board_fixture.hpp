@@ -20,7 +20,11 @@ struct Claimed
 	std::vector<JobId> ids;
 	Refusal refusal = Refusal::none;
 
-	JobSet all() const { return JobSet::first(static_cast<int>(ids.size())); }
+	JobSet
+	all() const
+	{
+		return JobSet::first(static_cast<int>(ids.size()));
+	}
 };
 
 class Stand
@@ -33,8 +37,16 @@ class Stand
 		finish_building(board, first_id, JobId{1} << 40, segment_of(first_id) + 100, noon);
 	}
 
-	FramePool &pool() { return *pool_memory_; }
-	LeaseTable &table() { return *table_memory_; }
+	FramePool &
+	pool()
+	{
+		return *pool_memory_;
+	}
+	LeaseTable &
+	table()
+	{
+		return *table_memory_;
+	}
 
 	// Reserves as often as it takes and publishes at once; what was refused is not enqueued.
 	std::vector<JobId>
@@ -93,7 +105,8 @@ class Stand
 	finish(Claimed const &claimed, Ending ending = Ending::succeeded, Wall due = wall_always)
 	{
 		JobSet const jobs = claimed.lease->held;
-		if (!may_end(*claimed.lease, claimed.token, jobs) || !pin(*claimed.lease, claimed.token, jobs))
+		if (!may_end(*claimed.lease, claimed.token, jobs) ||
+			!pin(*claimed.lease, claimed.token, jobs))
 			return false;
 		end(board, pool(), table(), *claimed.lease, jobs, ending, due);
 		return true;
@@ -109,8 +122,16 @@ class Stand
 		return true;
 	}
 
-	JobState state(JobId id) { return board.map.state(pool(), id); }
-	std::int64_t count(JobState state) const { return board.map.count(state); }
+	JobState
+	state(JobId id)
+	{
+		return board.map.state(pool(), id);
+	}
+	std::int64_t
+	count(JobState state) const
+	{
+		return board.map.count(state);
+	}
 
 	// Leaves nothing free; what was taken comes back with release_frames().
 	void

@@ -50,7 +50,8 @@ class NaiveMap
 			JobId const low = std::max(first, page << ids_per_page_log2);
 			JobId const high = std::min(last, ((page + 1) << ids_per_page_log2) - 1);
 			bool const whole = high - low + 1 == ids_per_page;
-			if (!directories_.contains(segment_of(low)) || (!stored_.contains(page) && (!whole || keeps_page(to))))
+			if (!directories_.contains(segment_of(low)) ||
+				(!stored_.contains(page) && (!whole || keeps_page(to))))
 				continue;
 			moved += move_in_page(page, low, high, from, to);
 		}
@@ -64,8 +65,16 @@ class NaiveMap
 			at(id).history = true;
 	}
 
-	JobState state(JobId id) const { return job(id).state; }
-	bool history(JobId id) const { return job(id).history; }
+	JobState
+	state(JobId id) const
+	{
+		return job(id).state;
+	}
+	bool
+	history(JobId id) const
+	{
+		return job(id).history;
+	}
 
 	// Only for states other than none.
 	JobId
@@ -73,7 +82,8 @@ class NaiveMap
 	{
 		for (auto page = pages_.lower_bound(page_number(start)); page != pages_.end(); ++page)
 			for (std::size_t slot = 0; slot < ids_per_page; slot++)
-				if (JobId const id = id_of(page->first, slot); id >= start && page->second[slot].state == state)
+				if (JobId const id = id_of(page->first, slot);
+					id >= start && page->second[slot].state == state)
 					return id;
 		return 0;
 	}
@@ -97,7 +107,8 @@ class NaiveMap
 	{
 		auto counted = static_cast<std::int64_t>(directories_.size()) * ids_per_segment;
 		for (auto const &[page, jobs] : pages_)
-			counted -= std::ranges::count_if(jobs, [](NaiveJob const &job) { return job.state != JobState::none; });
+			counted -= std::ranges::count_if(
+				jobs, [](NaiveJob const &job) { return job.state != JobState::none; });
 		if (state == JobState::none)
 			return counted;
 		counted = 0;
@@ -120,7 +131,9 @@ class NaiveMap
 	void
 	forget(SegmentNumber segment)
 	{
-		auto const of_segment = [&](JobId page) { return segment_of(page << ids_per_page_log2) == segment; };
+		auto const of_segment = [&](JobId page) {
+			return segment_of(page << ids_per_page_log2) == segment;
+		};
 		std::erase_if(pages_, [&](auto const &page) { return of_segment(page.first); });
 		std::erase_if(stored_, of_segment);
 		directories_.erase(segment);
@@ -141,17 +154,34 @@ class NaiveMap
 		return static_cast<std::uint32_t>(stored_.size() + directories_.size() + roots_.size());
 	}
 
-	std::set<SegmentNumber> const &directories() const { return directories_; }
-	std::map<JobId, std::vector<NaiveJob>> const &pages() const { return pages_; }
+	std::set<SegmentNumber> const &
+	directories() const
+	{
+		return directories_;
+	}
+	std::map<JobId, std::vector<NaiveJob>> const &
+	pages() const
+	{
+		return pages_;
+	}
 
-	static JobId page_number(JobId id) { return id >> ids_per_page_log2; }
-	static JobId id_of(JobId page, std::size_t slot) { return (page << ids_per_page_log2) + static_cast<JobId>(slot); }
+	static JobId
+	page_number(JobId id)
+	{
+		return id >> ids_per_page_log2;
+	}
+	static JobId
+	id_of(JobId page, std::size_t slot)
+	{
+		return (page << ids_per_page_log2) + static_cast<JobId>(slot);
+	}
 
 	NaiveJob
 	job(JobId id) const
 	{
 		auto const page = pages_.find(page_number(id));
-		return page == pages_.end() ? NaiveJob{} : page->second[static_cast<std::size_t>(id % ids_per_page)];
+		return page == pages_.end() ? NaiveJob{}
+									: page->second[static_cast<std::size_t>(id % ids_per_page)];
 	}
 
   private:
@@ -167,9 +197,9 @@ class NaiveMap
 	{
 		if (directories_.contains(segment))
 			return true;
-		if (!directories_.empty() && std::max(*directories_.rbegin(), segment) -
-											 std::min(*directories_.begin(), segment) >=
-										 segment_span_max)
+		if (!directories_.empty() &&
+			std::max(*directories_.rbegin(), segment) - std::min(*directories_.begin(), segment) >=
+				segment_span_max)
 			return false;
 		auto const root = segment % segment_span_max / segments_per_root;
 		if (!roots_.contains(root))
@@ -198,7 +228,8 @@ class NaiveMap
 				moved++;
 			}
 		JobId const first = page << ids_per_page_log2;
-		if (moved > 0 && !keeps_page(jobs->state) && run_length(first, ids_per_page) == ids_per_page)
+		if (moved > 0 && !keeps_page(jobs->state) &&
+			run_length(first, ids_per_page) == ids_per_page)
 			stored_.erase(page);
 		return moved;
 	}

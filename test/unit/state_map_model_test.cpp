@@ -22,7 +22,8 @@ struct Course
 class Pair
 {
   public:
-	explicit Pair(Course const &course) : dice_(course.seed), pool_(course.frames), naive_(course.frames)
+	explicit Pair(Course const &course)
+		: dice_(course.seed), pool_(course.frames), naive_(course.frames)
 	{
 		map_.initialise();
 	}
@@ -31,7 +32,8 @@ class Pair
 	step()
 	{
 		JobId const first = random_id();
-		JobId const last = std::min(last_id_of(segment_of(first)), first + dice_.below(dice_.chance(15) ? 9000 : 300));
+		JobId const last = std::min(last_id_of(segment_of(first)),
+									first + dice_.below(dice_.chance(15) ? 9000 : 300));
 		switch (dice_.below(20))
 		{
 			case 0:
@@ -54,7 +56,8 @@ class Pair
 	compare_everything()
 	{
 		for (int value = 0; value < job_state_count; value++)
-			ASSERT_EQ(map_.count(static_cast<JobState>(value)), naive_.count(static_cast<JobState>(value)));
+			ASSERT_EQ(map_.count(static_cast<JobState>(value)),
+					  naive_.count(static_cast<JobState>(value)));
 		for (auto const &[page, jobs] : naive_.pages())
 			for (std::size_t slot = 0; slot < ids_per_page; slot++)
 			{
@@ -77,13 +80,20 @@ class Pair
 	JobId
 	random_id()
 	{
-		static constexpr SegmentNumber segments[] = {0, 0, 0, 1, 511, 512, segment_span_max - 1, segment_span_max};
+		static constexpr SegmentNumber segments[] = {
+			0, 0, 0, 1, 511, 512, segment_span_max - 1, segment_span_max};
 		static constexpr JobId pages[] = {0, 0, 1, 2, 3, pages_per_segment - 1};
-		JobId const page = first_id_of(segments[dice_.below(8)]) + pages[dice_.below(6)] * ids_per_page;
-		return page + (dice_.chance(30) ? dice_.below(2) * (ids_per_page - 1) : dice_.below(ids_per_page));
+		JobId const page =
+			first_id_of(segments[dice_.below(8)]) + pages[dice_.below(6)] * ids_per_page;
+		return page +
+			   (dice_.chance(30) ? dice_.below(2) * (ids_per_page - 1) : dice_.below(ids_per_page));
 	}
 
-	JobState random_state() { return static_cast<JobState>(dice_.below(dice_.chance(20) ? job_state_count : 5)); }
+	JobState
+	random_state()
+	{
+		return static_cast<JobState>(dice_.below(dice_.chance(20) ? job_state_count : 5));
+	}
 
 	void
 	change(JobId first, JobId last)
@@ -130,8 +140,10 @@ class Pair
 			return;
 		for (int from = 1; from < job_state_count && !empty; from++)
 		{
-			map_.move(*pool_, first_id_of(segment), last_id_of(segment), static_cast<JobState>(from), JobState::none);
-			naive_.move(first_id_of(segment), last_id_of(segment), static_cast<JobState>(from), JobState::none);
+			map_.move(*pool_, first_id_of(segment), last_id_of(segment),
+					  static_cast<JobState>(from), JobState::none);
+			naive_.move(first_id_of(segment), last_id_of(segment), static_cast<JobState>(from),
+						JobState::none);
 		}
 		map_.forget(*pool_, segment);
 		naive_.forget(segment);
@@ -146,7 +158,8 @@ class Pair
 		ASSERT_EQ(map_.run_length(*pool_, id, limit), naive_.run_length(id, limit));
 		if (JobState const state = random_state(); state != JobState::none)
 		{
-			ASSERT_EQ(map_.find(*pool_, state, id), naive_.find(state, id)) << state << " from " << id;
+			ASSERT_EQ(map_.find(*pool_, state, id), naive_.find(state, id))
+				<< state << " from " << id;
 		}
 	}
 
@@ -175,8 +188,8 @@ TEST_P(state_map_model, agrees_with_a_map_from_id_to_state)
 INSTANTIATE_TEST_SUITE_P(with_memory_to_spare, state_map_model,
 						 testing::Values(Course{1, 200, 10'000}, Course{2, 200, 10'000}));
 INSTANTIATE_TEST_SUITE_P(in_need_of_memory, state_map_model,
-						 testing::Values(Course{3, 3, 3000}, Course{4, 5, 3000}, Course{5, 8, 3000}, Course{6, 12, 10'000},
-										 Course{7, 16, 10'000}));
+						 testing::Values(Course{3, 3, 3000}, Course{4, 5, 3000}, Course{5, 8, 3000},
+										 Course{6, 12, 10'000}, Course{7, 16, 10'000}));
 
 } // namespace
 } // namespace onceq::core::test

@@ -16,10 +16,26 @@ struct Map
 {
 	explicit Map(std::uint32_t frames = 64) : pool(frames) { map.initialise(); }
 
-	JobId store(JobId first, JobId last) { return map.store(*pool, first, last); }
-	int move(JobId first, JobId last, JobState from, JobState to) { return map.move(*pool, first, last, from, to); }
-	JobState state(JobId id) { return map.state(*pool, id); }
-	JobId find(JobState state, JobId start) { return map.find(*pool, state, start); }
+	JobId
+	store(JobId first, JobId last)
+	{
+		return map.store(*pool, first, last);
+	}
+	int
+	move(JobId first, JobId last, JobState from, JobState to)
+	{
+		return map.move(*pool, first, last, from, to);
+	}
+	JobState
+	state(JobId id)
+	{
+		return map.state(*pool, id);
+	}
+	JobId
+	find(JobState state, JobId start)
+	{
+		return map.find(*pool, state, start);
+	}
 
 	PoolMemory pool;
 	StateMap map;
@@ -105,7 +121,8 @@ TEST(state_map, marks_history_over_the_border_of_two_pages)
 TEST(state_map, finds_over_the_borders_of_pages_and_segments)
 {
 	Map map;
-	JobId const ids[] = {1, page_size - 1, page_size, ids_per_segment - 1, ids_per_segment, 3 * ids_per_segment + 5};
+	JobId const ids[] = {
+		1, page_size - 1, page_size, ids_per_segment - 1, ids_per_segment, 3 * ids_per_segment + 5};
 	for (JobId const id : ids)
 	{
 		ASSERT_EQ(map.store(id, id), id);

@@ -33,12 +33,18 @@ namespace onceq::core::test {
 class AlignedMemory
 {
   public:
-	explicit AlignedMemory(std::size_t size) : bytes_(::operator new(size, std::align_val_t{64})) {}
-	~AlignedMemory() { ::operator delete(bytes_, std::align_val_t{64}); }
+	explicit AlignedMemory(std::size_t size) : bytes_(::operator new (size, std::align_val_t{64}))
+	{
+	}
+	~AlignedMemory() { ::operator delete (bytes_, std::align_val_t{64}); }
 	AlignedMemory(AlignedMemory const &) = delete;
 	AlignedMemory &operator=(AlignedMemory const &) = delete;
 
-	void *get() const { return bytes_; }
+	void *
+	get() const
+	{
+		return bytes_;
+	}
 
   private:
 	void *bytes_;
@@ -52,8 +58,16 @@ class PoolMemory
 	{
 	}
 
-	FramePool &operator*() const { return *pool_; }
-	FramePool *operator->() const { return pool_; }
+	FramePool &
+	operator*() const
+	{
+		return *pool_;
+	}
+	FramePool *
+	operator->() const
+	{
+		return pool_;
+	}
 
   private:
 	AlignedMemory memory_;
@@ -68,8 +82,16 @@ class TableMemory
 	{
 	}
 
-	LeaseTable &operator*() const { return *table_; }
-	LeaseTable *operator->() const { return table_; }
+	LeaseTable &
+	operator*() const
+	{
+		return *table_;
+	}
+	LeaseTable *
+	operator->() const
+	{
+		return table_;
+	}
 
   private:
 	AlignedMemory memory_;
@@ -81,7 +103,11 @@ class Dice
   public:
 	explicit Dice(std::uint64_t seed) : engine_(seed) {}
 
-	std::uint64_t bits() { return engine_(); }
+	std::uint64_t
+	bits()
+	{
+		return engine_();
+	}
 
 	// 0 … count-1
 	std::int64_t
@@ -90,8 +116,16 @@ class Dice
 		return static_cast<std::int64_t>(engine_() % static_cast<std::uint64_t>(count));
 	}
 
-	std::int64_t between(std::int64_t low, std::int64_t high) { return low + below(high - low + 1); }
-	bool chance(int percent) { return below(100) < percent; }
+	std::int64_t
+	between(std::int64_t low, std::int64_t high)
+	{
+		return low + below(high - low + 1);
+	}
+	bool
+	chance(int percent)
+	{
+		return below(100) < percent;
+	}
 
   private:
 	std::mt19937_64 engine_;

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: PostgreSQL
+// The board is built a second time, privately, from a fresh snapshot, and compared. Whatever looks
+// different is suspicious only: jobs come and go meanwhile. So each suspicious job that nobody owns is
+// taken out of everybody's reach first (seized), then read again, then given the state it should have.
+#include <new>
+
+#include "board/audit.hpp"
+
+#include "board/build.hpp"
+#include "board/transaction.hpp"
+#include "store/store.hpp"
+
+extern "C" {
+#include <utils/hsearch.h>
+#include <utils/memutils.h>
+}
+
+namespace onceq::board {
+
+namespace {
+
+constexpr int suspects_max = 1024;
+
+struct Suspect
+{
+	core::JobId id;
+	Entry *seized;
+	core::JobState was;
+	bool exists;
+	bool ended;
+	int priority;
+	core::Wall run_at;
+};
+
+struct Audit
+{
+	catalog::Queue const &queue;
+	Handle handle;
+	core::Board *expected;
+	core::FramePool *frames;
+	VisitDifference visit;
+	void *argument;
+	Suspect suspects[suspects_max]; // of one segment, by ascending id
+	int count;
+};
+
+bool
+read_suspect(store::Job const &job, void *argument)
+{
+	Suspect &suspect = *static_cast<Suspect *>(argument);
+	suspect.exists = true;
+	suspect.priority = job.priority;
+	suspect.run_at = job.run_at;
+	return false;
+}
+
+bool
+mark_ended(store::End const &end, void *argument)
+{
+	Audit &audit = *static_cast<Audit *>(argument);
+	for (int i = 0; i < audit.count; i++)
+		if (end.first_id <= audit.suspects[i].id && audit.suspects[i].id <= end.last_id)
+			audit.suspects[i].ended = true;
+	return true;
+}
+
+void
+settle_suspect(Audit &audit, Suspect const &suspect)
+{
+	store::History const history = store::read_history(audit.queue.id, suspect.id);
+	bool const dead = history.any && history.last != store::Outcome::failed;
+	bool const live = suspect.exists && !suspect.ended && !dead;
+	core::JobState const is = settle_job(suspect.seized, live, history.any, suspect.priority,
+										 history.any ? history.due_at : suspect.run_at);
+	if (is != suspect.was)
+		audit.visit({suspect.id, suspect.was, is}, audit.argument);
+}
+
+// Reads all suspects, which are seized and of one segment, and settles them.
+void
+settle_suspects(Audit &audit)
+{
+	if (audit.count == 0)
+		return;
+	for (int i = 0; i < audit.count; i++)
+		store::read_jobs(audit.queue.id, audit.suspects[i].id, audit.suspects[i].id, read_suspect,
+						 &audit.suspects[i]);
+	store::read_ends(audit.queue.id, core::segment_of(audit.suspects[0].id), mark_ended, &audit);
+	for (int i = 0; i < audit.count; i++)
+		settle_suspect(audit, audit.suspects[i]);
+	audit.count = 0;
+}
+
+void
+suspect_jobs(Audit &audit, core::JobId first, int length)
+{
+	for (core::JobId id = first; id < first + length; id++)
+	{
+		Suspect suspect{id, nullptr, core::JobState::none, false, false, 0, core::wall_always};
+		suspect.seized = seize_job(audit.handle, id, suspect.was);
+		if (suspect.seized == nullptr)
+			continue;
+		audit.suspects[audit.count++] = suspect;
+		if (audit.count == suspects_max)
+			settle_suspects(audit);
+	}
+}
+
+void
+compare_segment(Audit &audit, core::SegmentNumber segment)
+{
+	for (core::JobId id = core::first_id_of(segment); id <= core::last_id_of(segment);)
+	{
+		CHECK_FOR_INTERRUPTS();
+		core::JobState const expected = audit.expected->map.state(*audit.frames, id);
+		int length = audit.expected->map.run_length(*audit.frames, id, core::ids_per_page);
+		core::JobState is;
+		{
+			Locked board(audit.handle.index, LW_SHARED);
+			is = board->map.state(pool(), id);
+			length = Min(length, board->map.run_length(pool(), id, core::ids_per_page));
+		}
+		if (is != expected && !core::keeps_page(is))
+			suspect_jobs(audit, id, length);
+		id += length;
+	}
+	settle_suspects(audit);
+}
+
+void
+compare(Audit &audit)
+{
+	core::Wall watermark;
+	{
+		Locked board(audit.handle.index, LW_SHARED);
+		watermark = board->watermark;
+	}
+	base::SnapshotScope const snapshot(GetLatestSnapshot());
+	core::begin_building(*audit.expected, audit.handle.key);
+	place_live_jobs(*audit.expected, *audit.frames, watermark, audit.queue);
+	store::Segments const segments = store::all_segments(audit.queue.id);
+	for (int i = 0; i < segments.count; i++)
+		if (segments.segment[i].drained_at == core::wall_never)
+			compare_segment(audit, segments.segment[i].number);
+}
+
+} // namespace
+
+void
+audit_board(catalog::Queue const &queue, VisitDifference visit, void *argument)
+{
+	Handle const handle = open(queue);
+	MemoryContext const context =
+		AllocSetContextCreate(CurrentMemoryContext, "onceq audit", ALLOCSET_DEFAULT_SIZES);
+	{
+		base::MemoryContextScope const memory(context);
+		std::uint32_t const frames = pool().capacity();
+		void *const raw =
+			MemoryContextAllocHuge(context, core::FramePool::size_for(frames) + PG_CACHE_LINE_SIZE);
+		auto *const audit = static_cast<Audit *>(palloc0(sizeof(Audit)));
+		new (audit) Audit{queue, handle, nullptr, nullptr, visit, argument, {}, 0};
+		audit->expected = static_cast<core::Board *>(palloc0(sizeof(core::Board)));
+		audit->frames =
+			core::FramePool::create(reinterpret_cast<void *>(CACHELINEALIGN(raw)), frames);
+		compare(*audit);
+	}
+	MemoryContextDelete(context);
+}
+
+} // namespace onceq::board

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "delivery/look.hpp"
+
+#include "base/clock.hpp"
+
+extern "C" {
+#include <access/htup_details.h>
+}
+
+namespace onceq::delivery {
+
+namespace {
+
+enum JobInfoColumn {
+	info_queue,
+	info_id,
+	info_state,
+	info_priority,
+	info_attempt,
+	info_max_attempts,
+	info_enqueued_at,
+	info_due_at,
+	info_claimed_at,
+	info_finished_at,
+	info_lease_until,
+	info_worker,
+	info_result,
+	info_error,
+	info_payload,
+	info_headers,
+	info_column_count
+};
+
+// What the board knows of a job, read in one hold of B.
+struct Live
+{
+	core::JobState state;
+	bool history;
+	core::LeaseHolder holder; // if leased
+	core::Monotonic deadline;
+	int attempt;
+};
+
+void
+look_at_lease(std::uint32_t index, core::JobId id, Live &live)
+{
+	core::LeaseTable &leases = board::leases();
+	for (std::uint32_t i = 0; i < leases.high_water(); i++)
+	{
+		core::LeaseSlot const &lease = leases.slot(i);
+		if (lease.token.load(std::memory_order_acquire) == core::no_token ||
+			lease.board.load(std::memory_order_relaxed) != index)
+			continue;
+		core::LeaseRuns const runs = core::runs_of(board::pool(), lease);
+		int const job = runs.job_of(id);
+		if (job < 0 || !lease.held.contains(job))
+			continue;
+		live.holder = lease.holder;
+		live.deadline = core::Monotonic{lease.deadline.load(std::memory_order_relaxed)};
+		core::JobSet only{};
+		only.add(job);
+		runs.for_each(only, [&](core::LeasedIds const &ids) { live.attempt = ids.attempt; });
+		return;
+	}
+}
+
+Live
+look_at_board(board::Handle const &handle, core::JobId id)
+{
+	Live live{core::JobState::none, false, {}, core::monotonic_never, 1};
+	board::Locked board(handle.index, LW_SHARED);
+	if (!board.stands_for(handle.key))
+		return live;
+	live.state = board->map.state(board::pool(), id);
+	live.history = board->map.history(board::pool(), id);
+	if (live.state == core::JobState::leased)
+		look_at_lease(handle.index, id, live);
+	return live;
+}
+
+bool
+keep_end(store::End const &end, void *argument)
+{
+	Ends &ends = *static_cast<Ends *>(argument);
+	if (ends.count == ends.capacity)
+	{
+		ends.capacity *= 2;
+		ends.end = static_cast<store::End *>(repalloc_huge(ends.end, sizeof(store::End) * ends.capacity));
+	}
+	ends.end[ends.count] = end;
+	ends.end[ends.count].worker = end.worker != nullptr ? pstrdup(end.worker) : nullptr;
+	ends.count++;
+	return true;
+}
+
+int
+compare_ends(void const *left, void const *right)
+{
+	core::JobId const a = static_cast<store::End const *>(left)->first_id;
+	core::JobId const b = static_cast<store::End const *>(right)->first_id;
+	return (a > b) - (a < b);
+}
+
+void
+read_segment_ends(Looker &looker, core::SegmentNumber segment)
+{
+	Ends &ends = looker.ends;
+	if (ends.end == nullptr)
+	{
+		ends.capacity = 64;
+		ends.end = static_cast<store::End *>(palloc(sizeof(store::End) * ends.capacity));
+	}
+	ends.count = 0;
+	ends.segment = segment;
+	store::read_ends(looker.queue.id, segment, keep_end, &ends);
+	qsort(ends.end, ends.count, sizeof(store::End), compare_ends);
+}
+
+store::End const *
+find_end(Looker &looker, core::JobId id)
+{
+	if (looker.ends.segment != core::segment_of(id))
+		read_segment_ends(looker, core::segment_of(id));
+	int low = 0;
+	int high = looker.ends.count;
+	while (low < high)
+	{
+		int const middle = (low + high) / 2;
+		if (looker.ends.end[middle].last_id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	bool const found = low < looker.ends.count && looker.ends.end[low].first_id <= id;
+	return found ? &looker.ends.end[low] : nullptr;
+}
+
+// Fills one tuple of onceq.job_info.
+struct Filler
+{
+	Datum values[info_column_count];
+	bool nulls[info_column_count];
+
+	void
+	set(JobInfoColumn column, Datum value)
+	{
+		values[column] = value;
+		nulls[column] = false;
+	}
+
+	void
+	set(JobInfoColumn column, core::Wall time)
+	{
+		if (time != core::wall_always && time != core::wall_never)
+			set(column, TimestampTzGetDatum(time.us));
+	}
+
+	void
+	set(JobInfoColumn column, char const *value)
+	{
+		if (value != nullptr && value[0] != '\0')
+			set(column, CStringGetTextDatum(value));
+	}
+};
+
+void
+fill_row(Filler &filler, Looker const &looker, store::Job const &job)
+{
+	filler.set(info_queue, looker.queue.name);
+	filler.set(info_id, Int64GetDatum(job.id));
+	filler.set(info_priority, Int32GetDatum(job.priority));
+	filler.set(info_max_attempts,
+			   Int32GetDatum(job.max_attempts > 0 ? job.max_attempts : looker.queue.max_attempts));
+	filler.set(info_enqueued_at, job.enqueued_at);
+	filler.set(info_payload, job.payload);
+	if (job.has_headers)
+		filler.set(info_headers, job.headers);
+}
+
+void
+fill_running(Filler &filler, Live const &live)
+{
+	core::Microseconds const left = live.deadline.us - base::now_monotonic().us;
+	filler.set(info_attempt, Int32GetDatum(live.attempt));
+	filler.set(info_claimed_at, live.holder.claimed_at);
+	filler.set(info_worker, live.holder.worker);
+	if (live.deadline != core::monotonic_never)
+		filler.set(info_lease_until, base::now_wall() + left);
+}
+
+// The state of a job that neither waits nor runs: finished, unless its commit's callback is still to come.
+char const *
+fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::History const &history)
+{
+	if (history.any && history.last == store::Outcome::dead)
+	{
+		filler.set(info_finished_at, history.at);
+		return "dead";
+	}
+	store::End const *const end = find_end(looker, job.id);
+	if (end == nullptr)
+		return job.run_at <= base::now_wall() ? "ready" : "scheduled";
+	filler.set(info_finished_at, end->at);
+	filler.set(info_worker, end->worker);
+	if (end->outcome == store::Outcome::cancelled)
+		return "cancelled";
+	filler.set(info_attempt, Int32GetDatum(end->attempt));
+	Datum result;
+	if (store::read_result(looker.queue.id, job.id, &result))
+		filler.set(info_result, result);
+	return "succeeded";
+}
+
+} // namespace
+
+HeapTuple
+describe_job(Looker &looker, store::Job const &job, char const **state)
+{
+	Filler filler;
+	memset(filler.nulls, true, sizeof(filler.nulls));
+	fill_row(filler, looker, job);
+
+	Live const live = look_at_board(looker.board, job.id);
+	store::History const history = store::read_history(looker.queue.id, job.id);
+	core::Wall const due = history.any ? history.due_at : job.run_at;
+	filler.set(info_attempt, Int32GetDatum(history.failed_attempts));
+	if (history.detail != nullptr)
+		filler.set(info_error, PointerGetDatum(history.detail));
+
+	if (live.state == core::JobState::leased)
+	{
+		fill_running(filler, live);
+		*state = "running";
+	}
+	else if (live.state == core::JobState::waiting)
+		*state = "scheduled";
+	else if (core::is_ready(live.state))
+		*state = "ready";
+	else if (live.state == core::JobState::none)
+		*state = fill_finished(filler, looker, job, history);
+	else
+		*state = due <= base::now_wall() ? "ready" : "scheduled"; // in the hands of a transaction
+	if (strcmp(*state, "scheduled") == 0 || strcmp(*state, "ready") == 0)
+		filler.set(info_due_at, due);
+	filler.set(info_state, *state);
+	return heap_form_tuple(looker.desc, filler.values, filler.nulls);
+}
+
+} // namespace onceq::delivery

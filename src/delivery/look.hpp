@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: PostgreSQL
+// What can be seen of a job: its row, its outcomes, and the board.
+#pragma once
+
+#include "delivery/delivery.hpp"
+#include "store/store.hpp"
+
+namespace onceq::delivery {
+
+// The ends of one segment's jobs, sorted by id, so that many jobs can be looked up after one reading.
+struct Ends
+{
+	core::SegmentNumber segment; // -1: none read yet
+	store::End *end;             // palloc'd, with their workers
+	int count;
+	int capacity;
+};
+
+struct Looker
+{
+	catalog::Queue const &queue;
+	board::Handle board;
+	Ends ends;
+	TupleDesc desc; // of onceq.job_info
+};
+
+// The job as a tuple of onceq.job_info. job: its row, as store::read_jobs gives it.
+HeapTuple describe_job(Looker &looker, store::Job const &job, char const **state);
+
+} // namespace onceq::delivery

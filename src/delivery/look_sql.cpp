@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: PostgreSQL
+// job(), jobs(): looking at single jobs.
+#include "base/require.hpp"
+#include "base/wall.hpp"
+#include "delivery/look.hpp"
+
+extern "C" {
+#include <funcapi.h>
+}
+
+namespace onceq::delivery {
+
+namespace {
+
+constexpr int jobs_max = 10000;
+
+catalog::Queue
+lookers_queue(FunctionCallInfo fcinfo)
+{
+	base::require_claimable("onceq.job()");
+	require_argument(fcinfo, 0, "queue");
+	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
+	catalog::require_privilege(queue, catalog::may_look);
+	return queue;
+}
+
+struct One
+{
+	Looker looker;
+	HeapTuple tuple;
+};
+
+bool
+visit_one(store::Job const &job, void *argument)
+{
+	One &one = *static_cast<One *>(argument);
+	char const *state;
+	one.tuple = describe_job(one.looker, job, &state);
+	return false;
+}
+
+struct Listing
+{
+	Looker looker;
+	ReturnSetInfo *result;
+	char const *state; // nullptr: any
+	int left;
+};
+
+bool
+visit_listed(store::Job const &job, void *argument)
+{
+	Listing &listing = *static_cast<Listing *>(argument);
+	CHECK_FOR_INTERRUPTS();
+	char const *state;
+	HeapTuple const tuple = describe_job(listing.looker, job, &state);
+	if (listing.state == nullptr || strcmp(listing.state, state) == 0)
+	{
+		tuplestore_puttuple(listing.result->setResult, tuple);
+		listing.left--;
+	}
+	heap_freetuple(tuple);
+	return listing.left > 0;
+}
+
+// The first id at or after start that is in one of the states of the filter now; 0: none.
+core::JobId
+next_live(Listing const &listing, core::JobId start)
+{
+	board::Locked board(listing.looker.board.index, LW_SHARED);
+	if (!board.stands_for(listing.looker.board.key))
+		return 0;
+	core::JobId lowest = 0;
+	auto const consider = [&](core::JobState state) {
+		core::JobId const id = board->map.find(board::pool(), state, start);
+		if (id != 0 && (lowest == 0 || id < lowest))
+			lowest = id;
+	};
+	if (strcmp(listing.state, "scheduled") == 0)
+		consider(core::JobState::waiting);
+	else if (strcmp(listing.state, "running") == 0)
+		consider(core::JobState::leased);
+	else
+		for (int priority = 0; priority <= core::priority_max; priority++)
+			consider(core::ready_at(priority));
+	return lowest;
+}
+
+void
+list_live(Listing &listing, core::JobId after)
+{
+	for (core::JobId id = next_live(listing, after + 1); id != 0 && listing.left > 0;
+		 id = next_live(listing, id + 1))
+		store::read_jobs(listing.looker.queue.id, id, id, visit_listed, &listing);
+}
+
+void
+list_rows(Listing &listing, core::JobId after)
+{
+	store::Segments const segments = store::all_segments(listing.looker.queue.id);
+	for (int i = 0; i < segments.count && listing.left > 0; i++)
+	{
+		core::SegmentNumber const number = segments.segment[i].number;
+		if (core::last_id_of(number) > after)
+			store::read_jobs(listing.looker.queue.id, Max(after + 1, core::first_id_of(number)),
+							 core::last_id_of(number), visit_listed, &listing);
+	}
+}
+
+char const *
+state_argument(FunctionCallInfo fcinfo, int number)
+{
+	static char const *const states[] = {"scheduled", "ready", "running", "succeeded", "dead", "cancelled"};
+
+	if (PG_ARGISNULL(number))
+		return nullptr;
+	char const *const given = text_to_cstring(PG_GETARG_TEXT_PP(number));
+	for (char const *state : states)
+		if (strcmp(state, given) == 0)
+			return state;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no job state \"%s\"", given),
+					errhint("States are scheduled, ready, running, succeeded, dead and cancelled.")));
+	pg_unreachable();
+}
+
+} // namespace
+
+// job(queue, id) returns job_info
+ONCEQ_FUNCTION(onceq_job)
+{
+	catalog::Queue const queue = lookers_queue(fcinfo);
+	require_argument(fcinfo, 1, "id");
+	core::JobId const id = PG_GETARG_INT64(1);
+	One one{{queue, board::open(queue), {-1, nullptr, 0, 0}, nullptr}, nullptr};
+	if (get_call_result_type(fcinfo, nullptr, &one.looker.desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	one.looker.desc = BlessTupleDesc(one.looker.desc);
+	if (id > 0)
+		store::read_jobs(queue.id, id, id, visit_one, &one);
+	if (one.tuple == nullptr)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(HeapTupleGetDatum(one.tuple));
+}
+
+// jobs(queue, state, after_id, count) returns setof job_info
+ONCEQ_FUNCTION(onceq_jobs)
+{
+	catalog::Queue const queue = lookers_queue(fcinfo);
+	InitMaterializedSRF(fcinfo, 0);
+	require_argument(fcinfo, 2, "after_id");
+	require_argument(fcinfo, 3, "count");
+	auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+	Listing listing{{queue, board::open(queue), {-1, nullptr, 0, 0}, result->setDesc},
+					result,
+					state_argument(fcinfo, 1),
+					PG_GETARG_INT32(3)};
+	if (listing.left < 1 || listing.left > jobs_max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("count is out of range"),
+						errdetail("It must be between 1 and %d.", jobs_max)));
+	core::JobId const after = Max(PG_GETARG_INT64(2), int64{0});
+	bool const live = listing.state != nullptr &&
+					  (strcmp(listing.state, "scheduled") == 0 || strcmp(listing.state, "ready") == 0 ||
+					   strcmp(listing.state, "running") == 0);
+	if (live)
+		list_live(listing, after);
+	else
+		list_rows(listing, after);
+	PG_RETURN_NULL();
+}
+
+} // namespace onceq::delivery
