@@ -217,12 +217,13 @@ struct Share
 {
 	Histogram latency;
 	long jobs = 0;
+	long warm_up_jobs = 0;
 	std::exception_ptr error;
 };
 
 // Until statements have their final plans, and caches are warm.
 constexpr int warm_up_rounds = 8;
-constexpr int warm_up_jobs = 100;
+constexpr int warm_up_rounds_of_one = 100;
 
 void
 run_client(Statements const &statements, Options const &options, Run &run, Share &share)
@@ -231,8 +232,8 @@ run_client(Statements const &statements, Options const &options, Run &run, Share
 	try
 	{
 		client.emplace(statements, options);
-		for (int i = 0; i < warm_up_rounds + warm_up_jobs / options.batch; i++)
-			client->round();
+		for (int i = 0; i < warm_up_rounds + warm_up_rounds_of_one / options.batch; i++)
+			share.warm_up_jobs += client->round().value_or(0);
 	}
 	catch (...)
 	{
@@ -311,11 +312,11 @@ print(Options const &options, Share const &total, double elapsed, long wal, long
 {
 	double const jobs = static_cast<double>(std::max(total.jobs, 1L));
 	std::printf("system=%s scenario=%s batch=%d clients=%d snapshot=%d jobs=%ld seconds=%.3f rate=%.0f "
-				"p50_us=%.0f p99_us=%.0f max_us=%.0f wal_bytes=%.1f dead=%.3f cpu_us=%.2f others_percent=%.0f\n",
+				"p50_us=%.0f p99_us=%.0f max_us=%.0f wal_bytes=%.1f dead=%.3f cpu_us=%.2f driver_cpu_us=%.2f others_percent=%.0f\n",
 				options.system.c_str(), options.scenario.c_str(), options.batch, options.clients,
 				options.snapshot, total.jobs, elapsed, jobs / elapsed, total.latency.quantile(0.5),
 				total.latency.quantile(0.99), total.latency.quantile(1), static_cast<double>(wal) / jobs,
-				static_cast<double>(dead) / jobs, cpu.server * 1e6 / jobs,
+				static_cast<double>(dead) / (jobs + static_cast<double>(total.warm_up_jobs)), cpu.server * 1e6 / jobs, cpu.driver * 1e6 / jobs,
 				100 * cpu.others() / (elapsed * std::thread::hardware_concurrency()));
 }
 
@@ -359,6 +360,7 @@ run(Options const &options)
 			std::rethrow_exception(share.error);
 		total.latency += share.latency;
 		total.jobs += share.jobs;
+		total.warm_up_jobs += share.warm_up_jobs;
 	}
 	print(options, total, elapsed.count(), wal, dead_rows(control) - dead_before, cpu);
 }

@@ -49,7 +49,7 @@ onceq_statements(std::string const &batch)
 {
 	return {
 		.enqueue = "SELECT onceq.enqueue('bench', $1)",
-		.enqueue_many = "SELECT onceq.enqueue_many FROM onceq.enqueue_many('bench', $1)",
+		.enqueue_many = "SELECT * FROM onceq.enqueue_many('bench', $1)",
 		.claim = "SELECT id, token, payload FROM onceq.claim('bench', " + batch + ")",
 		.ack = "SELECT onceq.ack($1)",
 		.ack_and_claim = "SELECT id, token, payload FROM onceq.ack_and_claim($1, 'bench', " + batch + ")",

@@ -10,7 +10,7 @@ ARROWS = {
     "base": "",
     "catalog": "base",
     "store": "base catalog",
-    "board": "base catalog store",
+    "board": "base catalog store notify",
     "notify": "base",
     "metrics": "base",
     "delivery": "base catalog store board notify",

@@ -284,6 +284,41 @@ find(catalog::Queue const &queue, Handle &handle)
 	return handle.index != no_place;
 }
 
+void
+reap_boards(Oid database, QueueExists exists)
+{
+	for (std::uint32_t i = 0; i < shared->places; i++)
+	{
+		core::BoardKey key;
+		{
+			Locked board(i, LW_SHARED);
+			key = board->key;
+			// Not provisional: its queue's row is committed, or was, before we look for it.
+			if (key.database != database || board->provisional || board->phase == core::BoardPhase::building)
+				continue;
+		}
+		if (exists != nullptr && exists(key))
+			continue;
+		base::LWLockScope registry(registry_lock(), LW_EXCLUSIVE);
+		Locked board(i);
+		if (board->key == key && board->phase != core::BoardPhase::building)
+		{
+			free_leases(i);
+			core::free_board(*board, pool());
+		}
+	}
+}
+
+Databases
+databases_of_boards()
+{
+	Databases databases{static_cast<Oid *>(palloc(sizeof(Oid) * shared->places)), 0};
+	for (std::uint32_t i = 0; i < shared->places; i++)
+		if (Oid const database = handle_of(i).key.database; OidIsValid(database))
+			databases.oid[databases.count++] = database;
+	return databases;
+}
+
 core::FramePool &
 pool()
 {

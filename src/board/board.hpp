@@ -37,6 +37,19 @@ Handle open(catalog::Queue const &queue);
 // The queue's board if it has one, in whatever phase.
 bool find(catalog::Queue const &queue, Handle &handle);
 
+// Frees the boards of a database whose queues are gone, with their leases: all of them, or those that
+// exists does not know. Requires: what is freed cannot be touched by any transaction any more.
+using QueueExists = bool (*)(core::BoardKey const &key);
+void reap_boards(Oid database, QueueExists exists);
+
+// The databases that boards belong to, each at most once per board, in the current memory context.
+struct Databases
+{
+	Oid *oid;
+	int count;
+};
+Databases databases_of_boards();
+
 core::FramePool &pool();
 core::LeaseTable &leases();
 
@@ -67,8 +80,8 @@ Handle handle_of(std::uint32_t index);
 // Broadcast when ids, segments or journalled leases have come, or the board's phase changed.
 ConditionVariable &changed(std::uint32_t index);
 
-// Waits for the above, at most until the deadline; false: it has passed. The caller has called
-// ConditionVariablePrepareToSleep, and calls ConditionVariableCancelSleep in the end.
+// Waits for the above, at most until the deadline; false: it has passed. A first call only registers
+// and returns, so that its caller looks again; who is done calls ConditionVariableCancelSleep.
 bool wait_for_change(std::uint32_t index, core::Monotonic deadline);
 
 // 64 bits nobody can guess.

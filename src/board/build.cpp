@@ -156,6 +156,7 @@ build_all(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
 	// Ids below the ceiling may have been given out: numbering goes on at it. In a queue that this
 	// transaction made none were.
 	core::JobId const next_id = queue.created_here ? 1 : Max(ceiling.value, board.next_id);
+	board.provisional = queue.created_here;
 	core::finish_building(board, next_id, ceiling.value, prepared_end, now);
 	board.ceiling_step = ceiling.step;
 }

@@ -128,16 +128,18 @@ commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept
 			change_board(board, entry);
 			wakes.worker |= entry.change.what == Change::queue_dropped;
 			break;
+		case EntryKind::built:
+			board.provisional = false;
+			break;
 		case EntryKind::claimed:
 		case EntryKind::expiring:
-		case EntryKind::built:
 			break;
 	}
 	wakes.worker |= board.earliest_due < earliest;
 }
 
 void
-abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least) noexcept
+abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &wakes) noexcept
 {
 	switch (entry.kind)
 	{
@@ -147,6 +149,7 @@ abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least) noexcep
 			break;
 		case EntryKind::claimed:
 			abort_claim(board, entry);
+			wakes.worker = true;
 			break;
 		case EntryKind::ended:
 			unpin_jobs(entry, at_least);
@@ -159,6 +162,7 @@ abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least) noexcep
 		case EntryKind::seized:
 			if (entry.seized.first != 0 && entry.seized.first <= entry.seized.last)
 				core::restore_seized(board, pool(), entry.seized);
+			wakes.worker = true;
 			break;
 		case EntryKind::built:
 			free_leases(entry.board.index);

@@ -61,7 +61,7 @@ struct Wakes
 };
 
 void commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept;
-void abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least) noexcept;
+void abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &wakes) noexcept;
 
 // Frees every lease of a board that goes. Requires: B.
 void free_leases(std::uint32_t index) noexcept;

@@ -53,7 +53,7 @@ begin_action(core::LeaseSlot &lease, core::Wall held_since, bool all, LeaseCopy 
 	Action const action = action_for(lease, held_since, all);
 	if (action == Action::none)
 		return action;
-	copy_lease({index, board->key}, lease, lease.held - lease.pinned, copy);
+	copy_lease({index, board->key}, lease, lease.held - lease.released, copy);
 	if (action == Action::write)
 		lease.journal.store(core::LeaseJournal::writing, std::memory_order_release);
 	return action;

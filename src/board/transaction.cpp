@@ -81,8 +81,8 @@ pin_all()
 	// ABORT unpins those of this pass.
 	if (lost != nullptr)
 		ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
-						errmsg("lease " INT64_FORMAT " was lost before the transaction could commit",
-							   lost->ended.token),
+						errmsg("the lease was lost before the transaction could commit"),
+						errdetail("Its token is " INT64_FORMAT ".", lost->ended.token),
 						errhint("The jobs are delivered again; this transaction changed nothing.")));
 }
 
@@ -100,16 +100,23 @@ after_commit()
 		notify::wake_worker(MyDatabaseId);
 }
 
+// Undoes the entries up to end, newest first.
+void
+abort_entries(Entry const *end)
+{
+	core::Monotonic const at_least = base::now_monotonic() + grace_after_abort;
+	Wakes wakes{};
+	for_entries(end, [&](core::Board &board, Entry &entry) { abort_effect(board, entry, at_least, wakes); });
+	if (wakes.worker)
+		notify::wake_worker(MyDatabaseId);
+}
+
 void
 after_abort()
 {
-	core::Monotonic const at_least = base::now_monotonic() + grace_after_abort;
-	bool const lost_leases = newest != nullptr;
-	for_entries(nullptr, [&](core::Board &board, Entry &entry) { abort_effect(board, entry, at_least); });
+	abort_entries(nullptr);
 	void_spares();
 	forget_all();
-	if (lost_leases)
-		notify::wake_worker(MyDatabaseId);
 }
 
 void
@@ -160,12 +167,8 @@ subtransaction_callback(SubXactEvent event, SubTransactionId mine, SubTransactio
 		Entry *outer = newest;
 		while (outer != nullptr && outer->subtransaction == mine)
 			outer = outer->previous;
-		if (outer == newest)
-			return;
-		core::Monotonic const at_least = base::now_monotonic() + grace_after_abort;
-		for_entries(outer, [&](core::Board &board, Entry &entry) { abort_effect(board, entry, at_least); });
+		abort_entries(outer);
 		newest = outer;
-		notify::wake_worker(MyDatabaseId);
 	}
 }
 
@@ -207,7 +210,6 @@ reserve_waiting(catalog::Queue const &queue, Handle const &handle, int wanted)
 {
 	core::Monotonic const deadline =
 		base::now_monotonic() + base::from_ms(base::settings.segment_wait_ms);
-	ConditionVariable &room = changed(handle.index);
 	for (bool in_time = true;;)
 	{
 		core::Reservation reservation{0, 0, core::Refusal::not_standing};
@@ -231,7 +233,7 @@ reserve_waiting(catalog::Queue const &queue, Handle const &handle, int wanted)
 			raise_no_such_queue(queue);
 		if (reservation.refusal == core::Refusal::no_memory)
 			raise_no_state_memory();
-		ConditionVariablePrepareToSleep(&room);
+		// The first call only registers, so that nothing that happens from here on is missed.
 		in_time = wait_for_change(handle.index, deadline);
 	}
 }
@@ -249,7 +251,8 @@ Spare *
 find_spare(Handle const &board)
 {
 	for (Spare *spare = spares; spare != nullptr; spare = spare->next)
-		if (spare->board.index == board.index)
+		// A board that was undone with a savepoint may have left its place to this one.
+		if (spare->board.index == board.index && spare->board.key == board.key)
 			return spare;
 	auto *const spare =
 		static_cast<Spare *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Spare)));
@@ -336,8 +339,14 @@ void
 end_at_commit(Handle const &board, core::Token token, core::JobSet const &jobs, core::Ending ending,
 			  core::Wall due)
 {
-	Entry *const entry = add_entry(EntryKind::ended, board);
-	entry->ended = {token, jobs, ending, false, due};
+	bool const continues =
+		newest != nullptr && newest->kind == EntryKind::ended &&
+		newest->subtransaction == GetCurrentSubTransactionId() && newest->ended.token == token &&
+		newest->ended.ending == ending && newest->ended.due == due;
+	if (continues)
+		newest->ended.jobs |= jobs;
+	else
+		add_entry(EntryKind::ended, board)->ended = {token, jobs, ending, false, due};
 }
 
 core::JobSet

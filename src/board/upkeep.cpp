@@ -192,6 +192,14 @@ keep_segments_of(catalog::Queue const &queue)
 	return queue.dropped ? remove_dropped(queue) : keep_segments_of_live(queue);
 }
 
+// DROP EXTENSION and CREATE EXTENSION leave boards of queues that are gone.
+bool
+queue_exists(core::BoardKey const &key)
+{
+	catalog::Queue const *const queue = catalog::find_queue(key.queue);
+	return queue != nullptr && queue->incarnation == key.incarnation;
+}
+
 } // namespace
 
 core::Microseconds
@@ -203,6 +211,7 @@ keep_room()
 core::Microseconds
 keep_segments()
 {
+	reap_boards(MyDatabaseId, queue_exists);
 	return for_each_queue("keeping segments", keep_segments_of, idle_segments);
 }
 

@@ -85,6 +85,7 @@ begin_building(Board &board, BoardKey key) noexcept
 {
 	board.key = key;
 	board.phase = BoardPhase::building;
+	board.provisional = false;
 	board.next_id = 0;
 	board.id_ceiling = 0;
 	board.ceiling_step = ceiling_step_min;

@@ -54,6 +54,7 @@ struct Board
 {
 	BoardKey key;
 	BoardPhase phase;
+	bool provisional; // its queue was made by a transaction that has not committed
 	JobId next_id;
 	JobId id_ceiling;           // ids below it may be given out: raised durably before use
 	JobId ceiling_step;         // by which it was raised last

@@ -153,8 +153,8 @@ put_row(Claim &claim, store::Job const &job, int attempt)
 	values[claim_token] = Int64GetDatum(claim.token);
 	values[claim_attempt] = Int32GetDatum(attempt);
 	// Here, where the failure to read one job can be told from that of the others.
-	values[claim_payload] = PointerGetDatum(PG_DETOAST_DATUM(job.payload));
-	values[claim_headers] = job.has_headers ? PointerGetDatum(PG_DETOAST_DATUM(job.headers)) : Datum{0};
+	values[claim_payload] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(job.payload));
+	values[claim_headers] = job.has_headers ? PointerGetDatum(PG_DETOAST_DATUM_PACKED(job.headers)) : Datum{0};
 	nulls[claim_headers] = !job.has_headers;
 	values[claim_priority] = Int32GetDatum(job.priority);
 	values[claim_enqueued_at] = TimestampTzGetDatum(job.enqueued_at.us);

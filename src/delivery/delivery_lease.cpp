@@ -34,7 +34,8 @@ require_holder(board::LeaseCopy const &lease)
 {
 	if (lease.holder.role != GetUserId() && !base::is_member("onceq_admin"))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("lease " INT64_FORMAT " was granted to another role", lease.token)));
+						errmsg("the lease was granted to another role"),
+						errdetail("Its token is " INT64_FORMAT ".", lease.token)));
 }
 
 // The jobs asked for: one, or all that are available.
@@ -54,8 +55,8 @@ void
 raise_lease_lost(core::Token token)
 {
 	ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
-					errmsg("lease " INT64_FORMAT " is not held", token),
-					errdetail("It has ended, has expired, or was never granted."),
+					errmsg("the lease is not held"),
+					errdetail("Lease " INT64_FORMAT " has ended, has expired, or was never granted.", token),
 					errhint("The job is delivered again if it is unfinished; onceq.job() tells.")));
 	pg_unreachable();
 }
@@ -79,8 +80,8 @@ require_available(board::LeaseCopy const &lease, core::JobId id)
 	int const job = lease.runs().job_of(id);
 	if (job < 0 || !lease.jobs.contains(job))
 		ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
-						errmsg("job " INT64_FORMAT " is not held by lease " INT64_FORMAT, id, lease.token),
-						errdetail("It has ended, or is not of this lease.")));
+						errmsg("job " INT64_FORMAT " is not held by the lease", id),
+						errdetail("It has ended, or is not of lease " INT64_FORMAT ".", lease.token)));
 	return job;
 }
 

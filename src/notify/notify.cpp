@@ -65,7 +65,8 @@ set_latch_of(uint32 procno) noexcept
 
 } // namespace
 
-constinit base::ShmemItem const shmem_item = {"onceq_workers", size, initialise, attach_memory, lock_count};
+constinit base::ShmemItem const shmem_item = {"onceq_workers", size, initialise, attach_memory,
+											  lock_count};
 
 LWLock *
 table_lock()

@@ -19,11 +19,12 @@
 
 namespace onceq::notify {
 
-enum class SlotState : int32 {
+enum class SlotState : int32
+{
 	free,
-	held,		// no worker, and none may start
-	wanted,		// to be started when next_start has come and held_until is over
-	starting,	// the postmaster was asked for a process
+	held,       // no worker, and none may start
+	wanted,     // to be started when next_start has come and held_until is over
+	starting,   // the postmaster was asked for a process
 	connecting, // there is a process, which has not found the extension yet
 	running,
 };
@@ -50,9 +51,10 @@ inline constexpr core::Backoff restart_backoff{
 };
 
 // Why a worker ends.
-enum class Ending {
+enum class Ending
+{
 	failed, // next start after restart_backoff
-	asked,	// by SIGTERM: next start when nothing holds it off
+	asked,  // by SIGTERM: next start when nothing holds it off
 	absent, // the extension is not in the database: no next start
 };
 

@@ -19,13 +19,13 @@ namespace onceq::notify {
 struct Slot
 {
 	pg_atomic_uint32 database; // InvalidOid: the slot is free
-	pg_atomic_uint32 wake;	   // 1: somebody asked for a round of chores that has not begun
-	pg_atomic_uint32 pid;	   // 0: no process
+	pg_atomic_uint32 wake;     // 1: somebody asked for a round of chores that has not begun
+	pg_atomic_uint32 pid;      // 0: no process
 	pg_atomic_uint32 procno;   // where that process has its latch
 	SlotState state;
 	uint32 generation; // counts starts, so that a worker that comes too late finds out
-	int32 failures;	   // starts in a row that came to nothing
-	bool needed;	   // somebody asked for a worker there, or one found the extension
+	int32 failures;    // starts in a row that came to nothing
+	bool needed;       // somebody asked for a worker there, or one found the extension
 	core::Monotonic next_start;
 	core::Monotonic held_until;
 	core::Wall since; // of the state

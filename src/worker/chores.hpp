@@ -10,7 +10,8 @@
 
 namespace onceq::worker {
 
-enum class Duty {
+enum class Duty
+{
 	recover,  // what falls due: leases, delayed jobs; also by CALL onceq.recover()
 	maintain, // room for new jobs, removal of old ones; also by CALL onceq.maintain()
 	farewell, // once, when the server shuts down

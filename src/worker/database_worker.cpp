@@ -17,7 +17,7 @@
 
 extern "C" {
 #include <catalog/pg_extension.h>
-#include <commands/dbcommands.h>
+#include <commands/dbcommands.h> // get_database_name until PostgreSQL 18
 #include <commands/extension.h>
 #include <common/pg_prng.h>
 #include <pgstat.h>
@@ -26,9 +26,9 @@ extern "C" {
 #include <storage/latch.h>
 #include <storage/lock.h>
 #include <storage/proc.h>
-#include <tcop/tcopprot.h>
 #include <utils/guc.h>
 #include <utils/inval.h>
+#include <utils/lsyscache.h> // get_database_name from PostgreSQL 19 on
 #include <utils/memutils.h>
 #include <utils/snapmgr.h>
 #include <utils/timeout.h>
@@ -50,6 +50,7 @@ constexpr core::Microseconds busy_nap = core::microseconds_per_second / 10;
 
 // How long a chore may go on when the worker has been asked to end, at most.
 constexpr int patience_ms = 1000;
+constexpr int farewell_patience_ms = 3000;
 
 struct Setting
 {
@@ -72,7 +73,13 @@ constexpr Setting session_settings[] = {
 
 constinit notify::WaitEvent worker_main{"OnceqWorkerMain", 0};
 
-enum class Extension { present, busy, replaced, gone };
+enum class Extension
+{
+	present,
+	busy,
+	replaced,
+	gone
+};
 
 struct Worker
 {
@@ -108,21 +115,26 @@ leave_slot(int, Datum)
 		notify::detach(worker.slot, worker.ending);
 }
 
-// Until the session stands there is nothing to finish, and a wait for the lock of a DROP DATABASE to
-// get out of.
-void
-terminate_while_connecting(SIGNAL_ARGS)
-{
-	worker.ending = notify::Ending::asked;
-	die(postgres_signal_arg);
-}
+// Signal handlers. The parameters they get differ between versions of PostgreSQL.
 
-void
-terminate(SIGNAL_ARGS)
-{
+// Until the session stands there is nothing to finish, and perhaps a wait for the lock of a DROP
+// DATABASE to get out of.
+constexpr auto terminate_while_connecting = [](auto...) {
+	int const saved_errno = errno;
 	worker.ending = notify::Ending::asked;
-	SignalHandlerForShutdownRequest(postgres_signal_arg);
-}
+	ProcDiePending = true;
+	InterruptPending = true;
+	SetLatch(MyLatch);
+	errno = saved_errno;
+};
+
+constexpr auto terminate = [](auto...) {
+	int const saved_errno = errno;
+	worker.ending = notify::Ending::asked;
+	ShutdownRequestPending = true;
+	SetLatch(MyLatch);
+	errno = saved_errno;
+};
 
 // A timeout's handler: a chore that goes on after the worker has been asked to end is cancelled.
 void
@@ -177,7 +189,7 @@ lock_extension()
 	AcceptInvalidationMessages();
 	Oid const extension = get_extension_oid("onceq", true);
 	return extension == worker.extension ? Extension::present
-		   : OidIsValid(extension)		 ? Extension::replaced
+		   : OidIsValid(extension)       ? Extension::replaced
 										 : Extension::gone;
 }
 
@@ -192,10 +204,14 @@ run_chore(FunctionCallInfo)
 void
 carry_out()
 {
+	bool const is_farewell = attempt.chore != nullptr && attempt.chore->duty == Duty::farewell;
+	int const patience = is_farewell ? farewell_patience_ms : patience_ms;
+
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	enable_timeout_every(worker.patience, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience_ms),
-						 patience_ms);
+	enable_timeout_every(worker.patience,
+						 TimestampTzPlusMilliseconds(GetCurrentStatementStartTimestamp(), patience),
+						 patience);
 	attempt.extension = lock_extension();
 	if (attempt.extension == Extension::present && attempt.chore != nullptr)
 	{
@@ -214,7 +230,6 @@ carry_out()
 void
 clean_up_after_error()
 {
-	HOLD_INTERRUPTS();
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
 
@@ -226,14 +241,14 @@ clean_up_after_error()
 	FreeErrorData(error);
 	AbortCurrentTransaction();
 	FlushErrorState();
-	RESUME_INTERRUPTS();
 }
 
 void
 name_chore(void *)
 {
 	if (attempt.chore != nullptr)
-		errcontext("onceq worker for database \"%s\", chore \"%s\"", worker.database, attempt.chore->name);
+		errcontext("onceq worker for database \"%s\", chore \"%s\"", worker.database,
+				   attempt.chore->name);
 	else
 		errcontext("onceq worker for database \"%s\"", worker.database);
 }
@@ -242,7 +257,8 @@ name_chore(void *)
 void
 try_chore(Chore const *chore)
 {
-	ErrorContextCallback context{.previous = error_context_stack, .callback = name_chore, .arg = nullptr};
+	ErrorContextCallback context{
+		.previous = error_context_stack, .callback = name_chore, .arg = nullptr};
 
 	attempt.chore = chore;
 	attempt.extension = Extension::present;
@@ -256,7 +272,6 @@ try_chore(Chore const *chore)
 	{
 		// Not raised again: AbortCurrentTransaction has cleaned up, as PostgresMain does it.
 		attempt.failed = true;
-		error_context_stack = &context;
 		clean_up_after_error();
 	}
 	PG_END_TRY();
@@ -281,8 +296,8 @@ do_chore(int i)
 	if (attempt.failed)
 	{
 		worker.failures[i]++;
-		core::Microseconds const delay = core::backoff_delay(
-			chore_backoff, worker.failures[i], pg_prng_double(&pg_global_prng_state));
+		core::Microseconds const delay = core::backoff_delay(chore_backoff, worker.failures[i],
+															 pg_prng_double(&pg_global_prng_state));
 		worker.due[i] = end + delay;
 		if (!ShutdownRequestPending)
 			report_failure(worker.slot, i, duration, delay, attempt.error);
@@ -363,8 +378,8 @@ work()
 		if (attempt.extension == Extension::gone || attempt.extension == Extension::replaced)
 		{
 			// To the next extension the next worker comes: this one may remember things of the last.
-			worker.ending =
-				attempt.extension == Extension::gone ? notify::Ending::absent : notify::Ending::asked;
+			worker.ending = attempt.extension == Extension::gone ? notify::Ending::absent
+																 : notify::Ending::asked;
 			return;
 		}
 		if (nap > 0)

@@ -41,6 +41,9 @@ constexpr core::Microseconds nap_max = 60 * core::microseconds_per_second;
 // Without a handle, from the launcher's predecessor, a start is known to have failed only by its age.
 constexpr core::Microseconds start_patience = 30 * core::microseconds_per_second;
 
+// A worker needs milliseconds to connect.
+constexpr core::Microseconds arrival_patience = 5 * core::microseconds_per_second;
+
 // Other users of background workers tell nobody when they end.
 constexpr core::Backoff no_process_backoff{
 	.base = core::microseconds_per_second,
@@ -53,9 +56,10 @@ constinit notify::WaitEvent launcher_main{"OnceqLauncherMain", 0};
 
 struct Launcher
 {
+	MemoryContext turn;              // what one turn allocates
 	BackgroundWorkerHandle **handle; // of the process last started for each slot; nullptr: none
-	List *to_look_at;				 // oids of databases that may have the extension
-	bool table_is_full;				 // as far as the log knows
+	List *to_look_at;                // oids of databases that may have the extension
+	bool table_is_full;              // as far as the log knows
 };
 
 constinit Launcher launcher{};
@@ -92,7 +96,7 @@ all_databases()
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContextSwitchTo(launcher.turn);
 	return databases;
 }
 
@@ -100,7 +104,7 @@ struct Target
 {
 	bool connectable;
 	bool may_connect; // the role
-	Oid role;		  // InvalidOid: there is none
+	Oid role;         // InvalidOid: there is none
 	char name[NAMEDATALEN];
 };
 
@@ -133,7 +137,7 @@ find_target(Oid database)
 		target.may_connect = OidIsValid(target.role) && may_connect(database, target.role);
 	}
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContextSwitchTo(launcher.turn);
 	return target;
 }
 
@@ -150,19 +154,22 @@ log_no_process(Target const &target)
 void
 log_no_role(Target const &target)
 {
-	ereport(LOG, (errcode(ERRCODE_UNDEFINED_OBJECT),
-				  errmsg("onceq cannot work in database \"%s\": role \"onceq_worker\" does not exist",
-						 target.name),
-				  errhint("CREATE EXTENSION onceq creates it.")));
+	ereport(LOG,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("onceq cannot work in database \"%s\": role \"onceq_worker\" does not exist",
+					target.name),
+			 errhint("CREATE EXTENSION onceq creates it.")));
 }
 
 void
 log_no_privilege(Target const &target)
 {
-	ereport(LOG,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("onceq cannot work in database \"%s\": role \"onceq_worker\" may not connect", target.name),
-			 errhint("GRANT CONNECT ON DATABASE %s TO onceq_worker.", quote_identifier(target.name))));
+	ereport(
+		LOG,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("onceq cannot work in database \"%s\": role \"onceq_worker\" may not connect",
+				target.name),
+		 errhint("GRANT CONNECT ON DATABASE %s TO onceq_worker.", quote_identifier(target.name))));
 }
 
 void
@@ -183,7 +190,10 @@ start_worker(int slot, notify::SlotFacts const &facts, Target const &target)
 	if (launcher.handle[slot] != nullptr)
 		pfree(launcher.handle[slot]);
 	launcher.handle[slot] = nullptr;
-	if (RegisterDynamicBackgroundWorker(&worker, &launcher.handle[slot]))
+	MemoryContextSwitchTo(TopMemoryContext);
+	bool const registered = RegisterDynamicBackgroundWorker(&worker, &launcher.handle[slot]);
+	MemoryContextSwitchTo(launcher.turn);
+	if (registered)
 		return;
 
 	// Parallel queries take and give back such places all the time: a few refusals mean nothing.
@@ -286,7 +296,7 @@ serve(int slot, int &starts)
 			if (now < start)
 				return start.us - now.us;
 			if (starts == 0)
-				return nap_max; // a worker that has arrived, or ended, wakes us
+				return arrival_patience; // a worker that has arrived, or ended, wakes us
 			starts--;
 			try_to_start(slot, facts);
 			return 0;
@@ -302,11 +312,15 @@ serve(int slot, int &starts)
 int
 starts_left()
 {
+	core::Wall const now = base::now_wall();
 	int count = starts_at_once;
 	for (int i = 0; i < notify::slot_count(); i++)
 	{
-		notify::SlotState const state = notify::read_slot(i).state;
-		count -= state == notify::SlotState::starting || state == notify::SlotState::connecting;
+		notify::SlotFacts const facts = notify::read_slot(i);
+		// One that does not arrive waits for somebody who has locked its database.
+		bool const arrives =
+			facts.state == notify::SlotState::connecting && now < facts.since + arrival_patience;
+		count -= arrives || facts.state == notify::SlotState::starting;
 	}
 	return std::max(count, 0);
 }
@@ -349,9 +363,11 @@ start_launcher()
 	}
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
-	MemoryContextSwitchTo(TopMemoryContext);
-	launcher.handle = static_cast<BackgroundWorkerHandle **>(
-		palloc0(sizeof(BackgroundWorkerHandle *) * notify::slot_count()));
+	launcher.handle = static_cast<BackgroundWorkerHandle **>(MemoryContextAllocZero(
+		TopMemoryContext, sizeof(BackgroundWorkerHandle *) * notify::slot_count()));
+	launcher.turn =
+		AllocSetContextCreate(TopMemoryContext, "onceq launcher", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(launcher.turn);
 }
 
 Datum
@@ -368,6 +384,7 @@ launch_for_ever(FunctionCallInfo)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		core::Microseconds const nap = take_turn();
+		MemoryContextReset(launcher.turn);
 		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (nap + 999) / 1000,
 				  launcher_main);
 	}

@@ -12,11 +12,11 @@ inline constexpr int error_text_max = 160;
 
 struct ChoreReport
 {
-	core::Wall last_run;   // wall_always: never
-	core::Wall next_run;   // at the latest
+	core::Wall last_run; // wall_always: never
+	core::Wall next_run; // at the latest
 	core::Microseconds duration;
 	int64 runs;
-	int32 failures; // in a row, up to the last run
+	int32 failures;                  // in a row, up to the last run
 	char last_error[error_text_max]; // empty: none since the worker started
 };
 

@@ -10,8 +10,8 @@
 
 namespace onceq::worker {
 
-core::Microseconds test_failure();	// test.failure: raises an error
-core::Microseconds test_stall();	// test.stall: goes on for a minute, unless it is cancelled
+core::Microseconds test_failure();  // test.failure: raises an error
+core::Microseconds test_stall();    // test.stall: goes on for a minute, unless it is cancelled
 core::Microseconds test_farewell(); // test.farewell: says so in the server log
 
 } // namespace onceq::worker

@@ -27,8 +27,9 @@ run_chores_of(Duty duty, char const *what)
 {
 	base::require_writable(what);
 	if (!base::is_member("onceq_operator") && !base::is_member("onceq_admin"))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s", what),
-						errhint("Membership in onceq_operator or onceq_admin is needed.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s", what),
+				 errhint("Membership in onceq_operator or onceq_admin is needed.")));
 
 	for (Chore const &chore : all_chores())
 	{
@@ -53,7 +54,7 @@ state_name(notify::SlotFacts const &facts)
 			return "held off";
 		case notify::SlotState::wanted:
 			return base::now_monotonic() < facts.held_until ? "held off"
-				   : facts.failures > 0						? "backing off"
+				   : facts.failures > 0                     ? "backing off"
 															: "wanted";
 		case notify::SlotState::starting:
 		case notify::SlotState::connecting:
@@ -76,11 +77,11 @@ put_worker(ReturnSetInfo *result, notify::SlotFacts const &facts)
 {
 	bool const waits = facts.state == notify::SlotState::wanted;
 	Datum values[] = {ObjectIdGetDatum(facts.database),
-							Int32GetDatum(facts.pid),
-							PointerGetDatum(cstring_to_text(state_name(facts))),
-							TimestampTzGetDatum(facts.since.us),
-							Int32GetDatum(facts.failures),
-							TimestampTzGetDatum(shown(std::max(facts.next_start, facts.held_until)))};
+					  Int32GetDatum(facts.pid),
+					  PointerGetDatum(cstring_to_text(state_name(facts))),
+					  TimestampTzGetDatum(facts.since.us),
+					  Int32GetDatum(facts.failures),
+					  TimestampTzGetDatum(shown(std::max(facts.next_start, facts.held_until)))};
 	bool nulls[] = {false, facts.pid == 0, false, false, false, !waits};
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
@@ -92,13 +93,13 @@ put_chore(ReturnSetInfo *result, notify::SlotFacts const &facts, int slot, int i
 	bool const never = report.last_run == core::wall_always;
 	bool const no_error = report.last_error[0] == '\0';
 	Datum values[] = {ObjectIdGetDatum(facts.database),
-							PointerGetDatum(cstring_to_text(all_chores()[i].name)),
-							Int64GetDatum(report.runs),
-							TimestampTzGetDatum(report.last_run.us),
-							Float8GetDatum(static_cast<double>(report.duration) / 1000),
-							TimestampTzGetDatum(report.next_run.us),
-							Int32GetDatum(report.failures),
-							PointerGetDatum(cstring_to_text(report.last_error))};
+					  PointerGetDatum(cstring_to_text(all_chores()[i].name)),
+					  Int64GetDatum(report.runs),
+					  TimestampTzGetDatum(report.last_run.us),
+					  Float8GetDatum(static_cast<double>(report.duration) / 1000),
+					  TimestampTzGetDatum(report.next_run.us),
+					  Int32GetDatum(report.failures),
+					  PointerGetDatum(cstring_to_text(report.last_error))};
 	bool nulls[] = {false, false, false, never, never, never, false, no_error};
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }

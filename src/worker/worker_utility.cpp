@@ -111,20 +111,27 @@ database_needed_by(Node *statement)
 		case T_AlterDatabaseStmt:
 		{
 			auto *const alter = reinterpret_cast<AlterDatabaseStmt *>(statement);
-			return find_option(alter->options, "tablespace") != nullptr ? owned_database(alter->dbname)
-																		: InvalidOid;
+			return find_option(alter->options, "tablespace") != nullptr
+					   ? owned_database(alter->dbname)
+					   : InvalidOid;
 		}
 		case T_RenameStmt:
 		{
 			auto *const rename = reinterpret_cast<RenameStmt *>(statement);
-			return rename->renameType == OBJECT_DATABASE ? owned_database(rename->subname) : InvalidOid;
+			return rename->renameType == OBJECT_DATABASE ? owned_database(rename->subname)
+														 : InvalidOid;
 		}
 		default:
 			return InvalidOid;
 	}
 }
 
-enum class Extension { untouched, created, dropped };
+enum class Extension
+{
+	untouched,
+	created,
+	dropped
+};
 
 // Some extension; CREATE EXTENSION also creates what that one requires.
 Extension
@@ -132,8 +139,8 @@ what_becomes_of_extension(Node *statement)
 {
 	if (IsA(statement, CreateExtensionStmt))
 		return Extension::created;
-	bool const drops =
-		IsA(statement, DropStmt) && reinterpret_cast<DropStmt *>(statement)->removeType == OBJECT_EXTENSION;
+	bool const drops = IsA(statement, DropStmt) &&
+					   reinterpret_cast<DropStmt *>(statement)->removeType == OBJECT_EXTENSION;
 	return drops ? Extension::dropped : Extension::untouched;
 }
 
@@ -147,9 +154,9 @@ concerns_worker_here(Extension extension)
 }
 
 void
-run_statement(PlannedStmt *statement, char const *text, bool read_only_tree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
-			  QueryCompletion *completion)
+run_statement(PlannedStmt *statement, char const *text, bool read_only_tree,
+			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+			  DestReceiver *receiver, QueryCompletion *completion)
 {
 	Oid const database = database_needed_by(statement->utilityStmt);
 	Extension const extension = what_becomes_of_extension(statement->utilityStmt);

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(start_node add_helpers query sqlstate_of rows drain audit_is_empty
+our @EXPORT = qw(start_node add_helpers query sqlstate_of rows drain in_order delivers audit_is_empty
   session close_session pid_of error_of start_query end_query
   kill_backend kill_postmaster wait_until_restarted log_is_clean);
 
@@ -94,13 +94,31 @@ sub error_in
 	return $stderr =~ /(?:ERROR|FATAL):\s+(\w{5}):/ ? $1 : $stderr;
 }
 
-# Ids, attempts and payloads of what the queue delivers now, sorted by id: "7:1 8:2".
+# Ids and attempts of what the queue delivers now, by id: "7:1 8:2". All of it is acked.
 sub drain
 {
 	my ($node, $queue, $database) = @_;
 	return query($node,
 		"SELECT coalesce(string_agg(id || ':' || attempt, ' ' ORDER BY id), '') FROM test.drain('$queue')",
 		$database);
+}
+
+# Tests that the queue delivers exactly this, now or soon: ids and attempts, "7:1", in any order.
+sub delivers
+{
+	my ($node, $queue, $expected, $what, $database) = @_;
+	my @delivered;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	do { push @delivered, split / /, drain($node, $queue, $database) } until @delivered >= @$expected || time > $deadline;
+	push @delivered, split / /, drain($node, $queue, $database);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return is(in_order(@delivered), in_order(@$expected), $what);
+}
+
+# Words that begin with a number, by that number.
+sub in_order
+{
+	return join ' ', sort { ($a =~ /(\d+)/)[0] <=> ($b =~ /(\d+)/)[0] } @_;
 }
 
 sub audit_is_empty
