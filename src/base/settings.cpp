@@ -43,6 +43,8 @@ const IntSetting int_settings[] = {
 	 &settings.max_queues, 1024, 1, queues_max, PGC_POSTMASTER, 0},
 	{"onceq.payload_max", "Largest payload of a job.", &settings.payload_max_kb, 256, 1,
 	 payload_max_kb_hard, PGC_SUSET, GUC_UNIT_KB},
+	{"onceq.queue_lease_share", "Share of all leases that one queue can have, in percent.",
+	 &settings.queue_lease_share, 50, 1, 100, PGC_SIGHUP, 0},
 	{"onceq.segment_wait", "Longest time an enqueue waits for the worker to prepare room for new jobs.",
 	 &settings.segment_wait_ms, 10 * 1000, 0, 10 * minute_ms, PGC_USERSET, GUC_UNIT_MS},
 	{"onceq.state_memory", "Shared memory for the states of jobs, in all databases.",

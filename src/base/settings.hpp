@@ -19,6 +19,7 @@ struct Settings
 	int suspicion_window_s;
 	int worker_naptime_ms;
 	int payload_max_kb;
+	int queue_lease_share; // percent
 };
 
 extern Settings settings;

@@ -197,11 +197,14 @@ restore_row(core::Board &board, int32 queue, core::LeaseSlot &lease, Row const &
 }
 
 core::LeaseSlot *
-restored_lease(std::uint32_t index, Row const &row, bool &lost)
+restored_lease(core::Board &board, std::uint32_t index, Row const &row, bool &lost)
 {
 	core::LeaseSlot *lease = leases().restore(index, row.token, row.holder);
 	lost = lease == nullptr || row.holder.hold == core::LeaseHold::session;
-	return lease != nullptr ? lease : leases().grant(index, random_bits(), row.holder);
+	if (lease == nullptr)
+		lease = leases().grant(index, random_bits(), row.holder);
+	board.leases += lease != nullptr;
+	return lease;
 }
 
 void
@@ -209,7 +212,7 @@ finish_lease(core::Board &board, core::LeaseSlot &lease, bool lost)
 {
 	if (lease.held.empty())
 	{
-		leases().free(pool(), lease);
+		core::close_lease(board, pool(), leases(), lease);
 		return;
 	}
 	core::hold(board, lease, base::now_monotonic() + lease.holder.span);
@@ -244,7 +247,7 @@ restore_leases(core::Board &board, std::uint32_t index, catalog::Queue const &qu
 		{
 			if (lease != nullptr)
 				finish_lease(board, *lease, lost);
-			lease = restored_lease(index, row, lost);
+			lease = restored_lease(board, index, row, lost);
 			token = row.token;
 		}
 		if (lease == nullptr)

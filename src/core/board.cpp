@@ -37,13 +37,13 @@ make_available(Board &board, FramePool &pool, JobId first, JobId last, JobState 
 }
 
 void
-leave_lease(FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs) noexcept
+leave_lease(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs) noexcept
 {
 	lease.held -= jobs;
 	lease.pinned -= jobs;
 	lease.released -= jobs;
 	if (lease.held.empty())
-		table.free(pool, lease);
+		close_lease(board, pool, table, lease);
 }
 
 // Takes the run of ready jobs that starts at id into the lease; returns how many.
@@ -92,6 +92,7 @@ begin_building(Board &board, BoardKey key) noexcept
 	board.prepared_end = 0;
 	board.first_new_id = 0;
 	std::fill_n(board.lowest_ready, priority_max + 1, JobId{0});
+	board.leases = 0;
 	board.watermark = wall_always;
 	board.promoted_to = wall_always;
 	board.promoting_to = wall_always;
@@ -171,6 +172,23 @@ void
 abandon(Board &board, FramePool &pool, JobId first, JobId last) noexcept
 {
 	board.map.move(pool, first, last, JobState::reserved, JobState::none);
+}
+
+LeaseSlot *
+open_lease(Board &board, LeaseTable &table, std::uint32_t index, std::uint64_t random,
+		   LeaseHolder const &holder, std::int32_t leases_max) noexcept
+{
+	LeaseSlot *const lease =
+		board.leases < leases_max ? table.grant(index, random, holder) : nullptr;
+	board.leases += lease != nullptr;
+	return lease;
+}
+
+void
+close_lease(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease) noexcept
+{
+	table.free(pool, lease);
+	board.leases--;
 }
 
 int
@@ -274,7 +292,7 @@ end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet c
 	board.counters.dead += ending == Ending::dead ? count : 0;
 	if (lease.state.load(std::memory_order_relaxed) == LeaseState::expiring)
 		board.counters.expired += count;
-	leave_lease(pool, table, lease, jobs);
+	leave_lease(board, pool, table, lease, jobs);
 }
 
 void
@@ -285,7 +303,7 @@ give_back(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, Jo
 		note_ready(board, ids.first, ids.priority);
 	});
 	board.counters.released += jobs.size();
-	leave_lease(pool, table, lease, jobs);
+	leave_lease(board, pool, table, lease, jobs);
 }
 
 void

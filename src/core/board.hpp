@@ -61,6 +61,7 @@ struct Board
 	SegmentNumber prepared_end; // segments below it have their tables
 	JobId first_new_id;         // ids below it were given out before this life of the server
 	JobId lowest_ready[priority_max + 1]; // no job of that priority is ready below it
+	std::int32_t leases;        // of this queue now
 	Wall watermark;             // jobs due at or before it are ready, not waiting
 	Wall promoted_to;           // waiting jobs due at or before it were promoted
 	Wall promoting_to;          // how far the look under way goes; wall_always: none, or it missed a job
@@ -101,6 +102,12 @@ void publish(Board &board, FramePool &pool, JobId first, JobId last, int priorit
 void abandon(Board &board, FramePool &pool, JobId first, JobId last) noexcept;
 
 // ---- claim
+
+// A provisional lease of this board; nullptr: the queue has leases_max, or the table is full.
+LeaseSlot *open_lease(Board &board, LeaseTable &table, std::uint32_t index, std::uint64_t random,
+					  LeaseHolder const &holder, std::int32_t leases_max) noexcept;
+// Its last job has left it, or it never had one.
+void close_lease(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease) noexcept;
 
 // Moves the lowest ready jobs of the highest priority into the lease; returns how many, at most
 // count. refusal is no_memory when there would have been more.

@@ -3,6 +3,7 @@
 // them over. Writes nothing: no transaction id, no WAL, no row lock.
 #include "base/clock.hpp"
 #include "base/require.hpp"
+#include "base/settings.hpp"
 #include "base/wall.hpp"
 #include "board/journal.hpp"
 #include "board/session.hpp"
@@ -87,6 +88,14 @@ note_histories(core::Board const &board, Claim &claim, int from_run)
 			claim.historied.add(run.job);
 }
 
+// One queue cannot take the leases of all.
+int
+leases_max()
+{
+	std::int64_t const share = std::int64_t{base::settings.lease_slots} * base::settings.queue_lease_share / 100;
+	return static_cast<int>(Max(share, std::int64_t{1}));
+}
+
 // The first hold of B: ready → leased, slot PROVISIONAL, new token.
 int
 take_jobs(Claim &claim)
@@ -104,7 +113,8 @@ take_jobs(Claim &claim)
 			claim.watermark = board->watermark;
 			if (ready_count(*board) > 0)
 			{
-				claim.lease = board::leases().grant(claim.board.index, random, holder);
+				claim.lease = core::open_lease(*board, board::leases(), claim.board.index, random, holder,
+											   leases_max());
 				no_slot = claim.lease == nullptr;
 			}
 			if (claim.lease != nullptr)
@@ -114,7 +124,7 @@ take_jobs(Claim &claim)
 				taken = core::take(*board, board::pool(), *claim.lease, claim.request.count, refusal);
 				note_histories(*board, claim, 0);
 				if (taken == 0)
-					board::leases().free(board::pool(), *claim.lease);
+					core::close_lease(*board, board::pool(), board::leases(), *claim.lease);
 			}
 		}
 	}
@@ -123,8 +133,9 @@ take_jobs(Claim &claim)
 	if (taken == 0 && refusal == core::Refusal::no_memory)
 		board::raise_no_state_memory();
 	if (no_slot)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("all leases are in use"),
-						errhint("Increase onceq.lease_slots and restart the server.")));
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many leases of queue \"%s\" are held", claim.request.queue.name),
+						errhint("Claim more jobs at once, or increase onceq.lease_slots or"
+								" onceq.queue_lease_share.")));
 	return taken;
 }
 
@@ -265,7 +276,7 @@ settle(Claim &claim)
 	}
 	core::settle(*board, board::pool(), lease, claim.findings);
 	if (lease.held.empty())
-		board::leases().free(board::pool(), lease);
+		core::close_lease(*board, board::pool(), board::leases(), lease);
 	else if (suspicious)
 		lease.journal.store(core::LeaseJournal::wanted, std::memory_order_release);
 	else

@@ -68,6 +68,8 @@ Live
 look_at_board(board::Handle const &handle, core::JobId id)
 {
 	Live live{core::JobState::none, false, {}, core::monotonic_never, 1};
+	if (handle.index == no_board)
+		return live;
 	board::Locked board(handle.index, LW_SHARED);
 	if (!board.stands_for(handle.key))
 		return live;
@@ -188,9 +190,11 @@ fill_running(Filler &filler, Live const &live)
 		filler.set(info_lease_until, base::now_wall() + left);
 }
 
-// The state of a job that neither waits nor runs: finished, unless its commit's callback is still to come.
+// The state of a job that neither waits nor runs: finished, unless its commit's callback is still to
+// come, or this is a standby, which knows no leases.
 char const *
-fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::History const &history)
+fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::History const &history,
+			  core::Wall due)
 {
 	if (history.any && history.last == store::Outcome::dead)
 	{
@@ -199,7 +203,7 @@ fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::Hist
 	}
 	store::End const *const end = find_end(looker, job.id);
 	if (end == nullptr)
-		return job.run_at <= base::now_wall() ? "ready" : "scheduled";
+		return due <= base::now_wall() ? "ready" : "scheduled";
 	filler.set(info_finished_at, end->at);
 	filler.set(info_worker, end->worker);
 	if (end->outcome == store::Outcome::cancelled)
@@ -237,7 +241,7 @@ describe_job(Looker &looker, store::Job const &job, char const **state)
 	else if (core::is_ready(live.state))
 		*state = "ready";
 	else if (live.state == core::JobState::none)
-		*state = fill_finished(filler, looker, job, history);
+		*state = fill_finished(filler, looker, job, history, due);
 	else
 		*state = due <= base::now_wall() ? "ready" : "scheduled"; // in the hands of a transaction
 	if (strcmp(*state, "scheduled") == 0 || strcmp(*state, "ready") == 0)

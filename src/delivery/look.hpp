@@ -16,10 +16,13 @@ struct Ends
 	int capacity;
 };
 
+// On a standby there are no boards: jobs are looked up in the tables alone.
+inline constexpr std::uint32_t no_board = 0xFFFF'FFFF;
+
 struct Looker
 {
 	catalog::Queue const &queue;
-	board::Handle board;
+	board::Handle board; // index no_board: none
 	Ends ends;
 	TupleDesc desc; // of onceq.job_info
 };

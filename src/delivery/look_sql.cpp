@@ -5,6 +5,7 @@
 #include "delivery/look.hpp"
 
 extern "C" {
+#include <access/xlog.h>
 #include <funcapi.h>
 }
 
@@ -17,11 +18,17 @@ constexpr int jobs_max = 10000;
 catalog::Queue
 lookers_queue(FunctionCallInfo fcinfo)
 {
-	base::require_claimable("onceq.job()");
+	base::require_server();
 	require_argument(fcinfo, 0, "queue");
 	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
 	catalog::require_privilege(queue, catalog::may_look);
 	return queue;
+}
+
+board::Handle
+board_of(catalog::Queue const &queue)
+{
+	return RecoveryInProgress() ? board::Handle{no_board, {}} : board::open(queue);
 }
 
 struct One
@@ -131,7 +138,7 @@ ONCEQ_FUNCTION(onceq_job)
 	catalog::Queue const queue = lookers_queue(fcinfo);
 	require_argument(fcinfo, 1, "id");
 	core::JobId const id = PG_GETARG_INT64(1);
-	One one{{queue, board::open(queue), {-1, nullptr, 0, 0}, nullptr}, nullptr};
+	One one{{queue, board_of(queue), {-1, nullptr, 0, 0}, nullptr}, nullptr};
 	if (get_call_result_type(fcinfo, nullptr, &one.looker.desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	one.looker.desc = BlessTupleDesc(one.looker.desc);
@@ -150,7 +157,7 @@ ONCEQ_FUNCTION(onceq_jobs)
 	require_argument(fcinfo, 2, "after_id");
 	require_argument(fcinfo, 3, "count");
 	auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-	Listing listing{{queue, board::open(queue), {-1, nullptr, 0, 0}, result->setDesc},
+	Listing listing{{queue, board_of(queue), {-1, nullptr, 0, 0}, result->setDesc},
 					result,
 					state_argument(fcinfo, 1),
 					PG_GETARG_INT32(3)};
@@ -161,7 +168,7 @@ ONCEQ_FUNCTION(onceq_jobs)
 	bool const live = listing.state != nullptr &&
 					  (strcmp(listing.state, "scheduled") == 0 || strcmp(listing.state, "ready") == 0 ||
 					   strcmp(listing.state, "running") == 0);
-	if (live)
+	if (live && !RecoveryInProgress())
 		list_live(listing, after);
 	else
 		list_rows(listing, after);
