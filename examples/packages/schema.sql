@@ -14,8 +14,8 @@ CREATE TABLE inspection (
 	package text NOT NULL,
 	files int NOT NULL,
 	bytes bigint NOT NULL,
-	missing text[] NOT NULL,
-	changed text[] NOT NULL,
+	missing int NOT NULL,
+	changed int NOT NULL,
 	inspected_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "core/token.hpp"
 
+#include "base/fault.hpp"
 #include "base/settings.hpp"
 
 extern "C" {
@@ -70,6 +71,9 @@ define_settings()
 								setting.min, setting.max, setting.context, setting.flags, nullptr,
 								nullptr, nullptr);
 	}
+#ifdef ONCEQ_TESTING
+	define_fault_setting();
+#endif
 	MarkGUCPrefixReserved("onceq");
 }
 

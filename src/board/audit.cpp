@@ -6,6 +6,7 @@
 
 #include "board/audit.hpp"
 
+#include "base/fault.hpp"
 #include "board/build.hpp"
 #include "board/transaction.hpp"
 #include "store/store.hpp"
@@ -82,6 +83,7 @@ settle_suspects(Audit &audit)
 {
 	if (audit.count == 0)
 		return;
+	FAULT_POINT("audit: after seize");
 	for (int i = 0; i < audit.count; i++)
 		store::read_jobs(audit.queue.id, audit.suspects[i].id, audit.suspects[i].id, read_suspect,
 						 &audit.suspects[i]);

@@ -2,6 +2,7 @@
 #include "board/build.hpp"
 
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "board/journal.hpp"
 #include "store/store.hpp"
 
@@ -141,6 +142,7 @@ build_segment(Builder &builder, int32 queue, core::SegmentNumber segment)
 	builder.failed = create_failed_jobs();
 	store::scan_jobs(queue, segment, add_job, &builder);
 	place_pending(builder);
+	FAULT_POINT("build: after jobs");
 	store::scan_outcomes(queue, segment, apply_outcome, &builder);
 	apply_failed(builder, queue);
 	hash_destroy(builder.failed);
@@ -153,6 +155,7 @@ build_all(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
 	core::SegmentNumber const prepared_end = place_live_jobs(board, pool(), now, queue);
 	catalog::Ceiling const ceiling = catalog::read_ceiling(queue.id);
 	restore_leases(board, index, queue);
+	FAULT_POINT("build: before standing");
 	// Ids below the ceiling may have been given out: numbering goes on at it. In a queue that this
 	// transaction made none were.
 	core::JobId const next_id = queue.created_here ? 1 : Max(ceiling.value, board.next_id);

@@ -78,6 +78,8 @@ change_board(core::Board &board, Entry const &entry) noexcept
 	std::int64_t const value = entry.change.value;
 	switch (entry.change.what)
 	{
+		case Change::none:
+			break;
 		case Change::ceiling_raised:
 			core::raise_ceiling(board, value);
 			break;

@@ -2,6 +2,7 @@
 #include "board/journal.hpp"
 
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "base/owner.hpp"
 #include "base/settings.hpp"
 #include "board/lease_copy.hpp"
@@ -19,6 +20,7 @@ namespace onceq::board {
 namespace {
 
 constexpr core::Microseconds journal_wait = 10 * core::microseconds_per_second;
+constexpr core::Microseconds round_min = 10 * 1000; // with onceq.lease_journal_after = 0
 
 enum class Action { none, write, clear };
 
@@ -42,18 +44,16 @@ action_for(core::LeaseSlot const &lease, core::Wall held_since, bool all)
 // Copies a lease that the journal should act on. One to be written is marked: from here on its release
 // waits for us.
 Action
-begin_action(core::LeaseSlot &lease, core::Wall held_since, bool all, LeaseCopy &copy)
+begin_action(core::LeaseSlot &lease, core::Token token, Handle const &handle, core::Wall held_since, bool all,
+			 LeaseCopy &copy)
 {
-	std::uint32_t const index = lease.board.load(std::memory_order_relaxed);
-	Locked board(index);
-	core::Token const token = lease.token.load(std::memory_order_relaxed);
-	if (token == core::no_token || lease.board.load(std::memory_order_relaxed) != index ||
-		board->key.database != MyDatabaseId || board->phase != core::BoardPhase::standing)
+	Locked board(handle.index);
+	if (!board.stands_for(handle.key) || !core::owns(lease, token))
 		return Action::none;
 	Action const action = action_for(lease, held_since, all);
 	if (action == Action::none)
 		return action;
-	copy_lease({index, board->key}, lease, lease.held - lease.released, copy);
+	copy_lease(handle, lease, lease.held - lease.released, copy);
 	if (action == Action::write)
 		lease.journal.store(core::LeaseJournal::writing, std::memory_order_release);
 	return action;
@@ -97,6 +97,33 @@ delete_lease(core::Token token)
 }
 
 void
+write_lease(core::LeaseSlot &lease, core::Wall held_since, bool all, LeaseCopy &copy)
+{
+	core::Token const token = lease.token.load(std::memory_order_acquire);
+	Handle const board = handle_of(lease.board.load(std::memory_order_relaxed));
+	if (token == core::no_token || board.key.database != MyDatabaseId ||
+		action_for(lease, held_since, all) == Action::none) // looked up without B: looked at again below
+		return;
+	// Made before the lease is marked, so that an abort unmarks it.
+	Entry *const change = change_at_commit(board, Change::lease_journalled, token);
+	Action const action = begin_action(lease, token, board, held_since, all, copy);
+	FAULT_POINT("journal: after mark");
+	if (action != Action::write)
+		cancel_change(change);
+	if (action == Action::none)
+		return;
+	ForceSyncCommit();
+	if (action == Action::write)
+		copy.runs().for_each(copy.jobs, [&](core::LeasedIds const &ids) { insert_run(copy, ids); });
+	else
+	{
+		change_at_commit(board, Change::journal_cleared, token);
+		delete_lease(token);
+	}
+	FAULT_POINT("journal: after insert");
+}
+
+void
 write_leases(bool all)
 {
 	core::Wall const held_since =
@@ -105,21 +132,7 @@ write_leases(bool all)
 	for (std::uint32_t i = 0; i < leases().high_water(); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		core::LeaseSlot &lease = leases().slot(i);
-		if (lease.token.load(std::memory_order_acquire) == core::no_token)
-			continue;
-		Action const action = begin_action(lease, held_since, all, *copy);
-		if (action == Action::none)
-			continue;
-		ForceSyncCommit();
-		if (action == Action::clear)
-		{
-			change_at_commit(copy->board, Change::journal_cleared, copy->token);
-			delete_lease(copy->token);
-			continue;
-		}
-		change_at_commit(copy->board, Change::lease_journalled, copy->token);
-		copy->runs().for_each(copy->jobs, [&](core::LeasedIds const &ids) { insert_run(*copy, ids); });
+		write_lease(leases().slot(i), held_since, all, *copy);
 	}
 	pfree(copy);
 }
@@ -200,6 +213,7 @@ core::LeaseSlot *
 restored_lease(core::Board &board, std::uint32_t index, Row const &row, bool &lost)
 {
 	core::LeaseSlot *lease = leases().restore(index, row.token, row.holder);
+	FAULT_POINT("restore: after slot");
 	lost = lease == nullptr || row.holder.hold == core::LeaseHold::session;
 	if (lease == nullptr)
 		lease = leases().grant(index, random_bits(), row.holder);
@@ -269,7 +283,7 @@ keep_journal()
 		write_leases(false);
 	}
 	owner.finish();
-	return base::from_ms(base::settings.lease_journal_after_ms) / 2;
+	return Max(base::from_ms(base::settings.lease_journal_after_ms) / 2, round_min);
 }
 
 core::Microseconds

@@ -3,6 +3,7 @@
 
 #include "base/clock.hpp"
 #include "base/errcode.hpp"
+#include "base/fault.hpp"
 #include "base/settings.hpp"
 #include "board/effects.hpp"
 #include "notify/notify.hpp"
@@ -136,13 +137,19 @@ transaction_callback(XactEvent event, void *)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+			FAULT_POINT("pre-commit: before pin");
 			pin_all();
+			FAULT_POINT("pre-commit: after pin");
 			break;
 		case XACT_EVENT_COMMIT:
+			CALLBACK_FAULT_POINT("commit: before effects");
 			after_commit();
+			CALLBACK_FAULT_POINT("commit: after effects");
 			break;
 		case XACT_EVENT_ABORT:
+			CALLBACK_FAULT_POINT("abort: before effects");
 			after_abort();
+			CALLBACK_FAULT_POINT("abort: after effects");
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			refuse_prepare();
@@ -386,6 +393,7 @@ seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
 			raise_no_state_memory();
 		if (entry->seized.first == 0 || refusal != core::Refusal::none)
 			break;
+		FAULT_POINT("seize: after seize");
 		visit(entry->seized, argument);
 		total += entry->seized.last - entry->seized.first + 1;
 		start = entry->seized.last + 1;
@@ -415,10 +423,18 @@ settle_job(Entry *seized, bool live, bool history, int priority, core::Wall due)
 	return board->map.state(pool(), id);
 }
 
-void
+Entry *
 change_at_commit(Handle const &board, Change change, std::int64_t value)
 {
-	add_entry(EntryKind::change, board)->change = {change, value};
+	Entry *const entry = add_entry(EntryKind::change, board);
+	entry->change = {change, value};
+	return entry;
+}
+
+void
+cancel_change(Entry *change)
+{
+	change->change = {Change::none, 0};
 }
 
 void

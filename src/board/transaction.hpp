@@ -72,14 +72,17 @@ enum class Change : std::uint8_t {
 	segment_prepared, // value: the number after it
 	segment_sealed,   // value: its number
 	segment_forgotten,
+	none,
 	queue_dropped,
 	board_freed,
 	lease_journalled, // value: its token; at abort it is wanted again
 	journal_cleared,  // value: the token of a lease whose released jobs are out of the journal
 };
 
-// The board learns of the change when the transaction commits.
-void change_at_commit(Handle const &board, Change change, std::int64_t value);
+// The board learns of the change when the transaction commits; unless it is cancelled.
+Entry *change_at_commit(Handle const &board, Change change, std::int64_t value);
+
+void cancel_change(Entry *change);
 
 // The board was built for a queue that this transaction made: it goes if the queue does.
 void free_board_at_abort(Handle const &board);

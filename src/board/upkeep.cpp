@@ -2,6 +2,7 @@
 #include "core/segment_plan.hpp"
 
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "board/each_queue.hpp"
 #include "board/transaction.hpp"
 #include "board/upkeep.hpp"
@@ -52,6 +53,7 @@ raise_ceiling(catalog::Queue const &queue, Handle const &board, core::JobId abov
 	core::JobId const step = core::next_ceiling_step(old.step, Max(since, 0));
 	core::JobId const value = Max(old.value, above) + step;
 	catalog::raise_ceiling(queue.id, value, step);
+	FAULT_POINT("room: after ceiling");
 	change_at_commit(board, Change::ceiling_raised, value);
 }
 
@@ -62,6 +64,7 @@ prepare_segments(catalog::Queue const &queue, Handle const &board, core::Segment
 	for (core::SegmentNumber number = from; number < end; number++)
 	{
 		store::create_segment(queue.id, number);
+		FAULT_POINT("room: after segment");
 		change_at_commit(board, Change::segment_prepared, number + 1);
 	}
 }
@@ -107,6 +110,7 @@ seal_segment(catalog::Queue const &queue, Handle const &board, core::SegmentNumb
 	if (core::ceiling_is_low(next_id, room.ceiling, core::ceiling_step_min))
 		raise_ceiling(queue, board, next_id);
 	store::mark_sealed(queue.id, number, now);
+	FAULT_POINT("segments: after seal");
 	change_at_commit(board, Change::segment_sealed, number);
 }
 
@@ -124,7 +128,9 @@ try_drop(catalog::Queue const &queue, Handle const &board, core::SegmentNumber n
 {
 	if (!store::lock_for_drop(queue.id, number) || !is_drained(board, number))
 		return false;
+	FAULT_POINT("segments: before drop");
 	store::drop_segment(queue.id, number);
+	FAULT_POINT("segments: after drop");
 	return true;
 }
 

@@ -237,6 +237,8 @@ raise_no_such_queue(text const *name)
 Queue const *
 find_live_queue(text const *name)
 {
+	// A statement in the middle of a transaction may have taken no lock that would do it.
+	AcceptInvalidationMessages();
 	require_adopted();
 	Name key;
 	if (!copy_name(name, key))
@@ -267,6 +269,7 @@ find_queue(text const *name)
 Queue const *
 find_queue(int32 id)
 {
+	AcceptInvalidationMessages();
 	require_adopted();
 	refresh();
 	if (Queue const *const known = recall<NumberedQueue>(memory.by_id, id))

@@ -2,6 +2,7 @@
 // claim: take ready jobs (under B), fetch their rows with a current look, prove them (under B), hand
 // them over. Writes nothing: no transaction id, no WAL, no row lock.
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "base/require.hpp"
 #include "base/settings.hpp"
 #include "base/wall.hpp"
@@ -312,9 +313,12 @@ claim(FunctionCallInfo fcinfo, ClaimRequest const &request)
 	claim.attempt_of_run = static_cast<int *>(palloc0(sizeof(int) * core::lease_runs_max));
 	claim.row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "onceq claim", ALLOCSET_DEFAULT_SIZES);
+	FAULT_POINT("claim: after flip");
 	fetch(claim);
+	FAULT_POINT("claim: after fetch");
 	if (settle(claim))
 		hold_when_journalled(claim);
+	FAULT_POINT("claim: after hold");
 	MemoryContextDelete(claim.row_context);
 }
 

@@ -3,6 +3,7 @@
 // whoever commits a job meanwhile compares its due time with the new one; what is promoted by an outdated
 // due time is found out by the claim.
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "base/settings.hpp"
 #include "board/board.hpp"
 #include "board/each_queue.hpp"
@@ -36,6 +37,7 @@ visit_due(core::JobId id, core::Wall, void *argument)
 	CHECK_FOR_INTERRUPTS();
 	int priority = 0;
 	store::read_jobs(promotion.queue.id, id, id, take_priority, &priority);
+	FAULT_POINT("due: before promote");
 	board::Locked board(promotion.board.index);
 	promotion.complete =
 		board.stands_for(promotion.board.key) && core::promote(*board, board::pool(), id, priority);
@@ -65,6 +67,7 @@ promote_due_of(catalog::Queue const &queue)
 			return until(board->earliest_due, now, nap);
 		from = core::advance_watermark(*board, now);
 	}
+	FAULT_POINT("due: after watermark");
 	core::Wall earliest = core::wall_never;
 	store::Segments const segments = store::all_segments(queue.id);
 	for (int i = 0; i < segments.count && promotion.complete; i++)

@@ -2,6 +2,7 @@
 // ack, nack, reject: the ways in which a holder ends a delivery. Each asks under B, then inserts its
 // outcome rows; the board learns it when the transaction commits, if the lease is still held then.
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "base/require.hpp"
 #include "base/wall.hpp"
 #include "board/transaction.hpp"
@@ -125,7 +126,9 @@ ack(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSet con
 	like.worker = lease.holder.worker;
 	Rows rows{static_cast<store::NewOutcome *>(palloc(sizeof(store::NewOutcome) * jobs.size())), 0};
 	lease.runs().for_each(jobs, [&](core::LeasedIds const &ids) { add_run(rows, ids, like); });
+	FAULT_POINT("ack: after ask");
 	append_by_segment(queue.id, rows.row, rows.count);
+	FAULT_POINT("ack: after insert");
 	pfree(rows.row);
 	return jobs.size();
 }
@@ -168,7 +171,9 @@ fail_job(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSe
 								failed.due,
 								lease.holder.worker,
 								detail};
+	FAULT_POINT("fail: after ask");
 	store::append_outcomes(queue.id, &row, 1);
+	FAULT_POINT("fail: after insert");
 }
 
 // ack(token)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "base/require.hpp"
 #include "base/settings.hpp"
 #include "base/wall.hpp"
@@ -160,7 +161,9 @@ ONCEQ_FUNCTION(onceq_enqueue)
 	store::NewJob job = new_job(options, PG_GETARG_DATUM(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2),
 										  !PG_ARGISNULL(2));
 	job.id = board::reserve_id(queue, options.priority, options.run_at);
+	FAULT_POINT("enqueue: after reserve");
 	store::append_jobs(queue.id, &job, 1);
+	FAULT_POINT("enqueue: after insert");
 	PG_RETURN_INT64(job.id);
 }
 
@@ -180,6 +183,7 @@ ONCEQ_FUNCTION(onceq_enqueue_many)
 		board::Ids const ids = board::reserve_ids(queue, count - done, options.priority, options.run_at);
 		for (int i = 0; i < ids.count; i++)
 			jobs[done + i].id = ids.first + i;
+		FAULT_POINT("enqueue many: after reserve");
 		store::append_jobs(queue.id, jobs + done, ids.count);
 		done += ids.count;
 	}

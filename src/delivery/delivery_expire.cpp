@@ -2,6 +2,7 @@
 // The worker's duty to leases whose time is over, or whose holder is gone: each job's attempt has
 // failed. The worker owns the jobs before it writes that.
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "base/settings.hpp"
 #include "base/subtransaction.hpp"
 #include "board/transaction.hpp"
@@ -113,6 +114,7 @@ expire_lease(void *argument)
 	bool const lost = turn.lease.state.load(std::memory_order_relaxed) == core::LeaseState::lost;
 	if (begin_expiry(turn.lease, board::random_bits(), turn.now, *copy))
 	{
+		FAULT_POINT("expire: after begin");
 		catalog::Queue const *const queue = catalog::find_queue(copy->board.key.queue);
 		if (queue != nullptr && !queue->dropped)
 		{
@@ -120,6 +122,7 @@ expire_lease(void *argument)
 			expire_jobs(*copy, copied, lost);
 		}
 	}
+	FAULT_POINT("expire: after insert");
 	pfree(copy);
 }
 

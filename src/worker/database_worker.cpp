@@ -369,12 +369,14 @@ work()
 		ResetLatch(MyLatch);
 		QueryCancelPending = false; // there is nothing to cancel
 		CHECK_FOR_INTERRUPTS();
+		bool all = notify::take_wake(worker.slot);
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			all = true; // chores may be due sooner now
 		}
-		core::Microseconds const nap = take_round(notify::take_wake(worker.slot));
+		core::Microseconds const nap = take_round(all);
 		if (attempt.extension == Extension::gone || attempt.extension == Extension::replaced)
 		{
 			// To the next extension the next worker comes: this one may remember things of the last.

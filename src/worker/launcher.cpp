@@ -44,6 +44,8 @@ constexpr core::Microseconds start_patience = 30 * core::microseconds_per_second
 // A worker needs milliseconds to connect.
 constexpr core::Microseconds arrival_patience = 5 * core::microseconds_per_second;
 
+constexpr core::Microseconds complaint_interval = 600 * core::microseconds_per_second;
+
 // Other users of background workers tell nobody when they end.
 constexpr core::Backoff no_process_backoff{
 	.base = core::microseconds_per_second,
@@ -59,7 +61,7 @@ struct Launcher
 	MemoryContext turn;              // what one turn allocates
 	BackgroundWorkerHandle **handle; // of the process last started for each slot; nullptr: none
 	List *to_look_at;                // oids of databases that may have the extension
-	bool table_is_full;              // as far as the log knows
+	core::Monotonic next_complaint;  // about a full table, at the earliest
 };
 
 constinit Launcher launcher{};
@@ -221,15 +223,17 @@ try_to_start(int slot, notify::SlotFacts const &facts)
 
 // ---- The table: each turn looks at all of it, and says when it is to be looked at again
 
-// Once, until there was room again.
+// Now and then: with many databases that come and go it is full again and again.
 void
-note_table_is(bool full)
+note_table_is_full()
 {
-	if (full && !launcher.table_is_full)
-		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					  errmsg("onceq has no room for another database"),
-					  errhint("You might need to increase onceq.max_databases.")));
-	launcher.table_is_full = full;
+	core::Monotonic const now = base::now_monotonic();
+	if (now < launcher.next_complaint)
+		return;
+	launcher.next_complaint = now + complaint_interval;
+	ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				  errmsg("onceq has no room for another database"),
+				  errhint("You might need to increase onceq.max_databases.")));
 }
 
 // False: the table is full. Then the rest is kept for when a worker ends, which wakes us.
@@ -338,7 +342,8 @@ take_turn()
 	}
 	int starts = starts_left();
 	bool const has_room = accept_requests() && look_at_some(starts);
-	note_table_is(!has_room);
+	if (!has_room)
+		note_table_is_full();
 	for (int i = 0; i < notify::slot_count(); i++)
 		nap = std::min(nap, serve(i, starts));
 	return launcher.to_look_at != NIL && starts > 0 && has_room ? 0 : nap;

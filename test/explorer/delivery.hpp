@@ -36,7 +36,6 @@ enum class Guard : std::uint32_t {
 	numbering_goes_on_at_the_ceiling = 1 << 22,
 	purge_seizes = 1 << 23,
 	purge_restores_on_abort = 1 << 24,
-	callbacks_only_of_the_pinned = 1 << 25,
 };
 
 constexpr Guard
@@ -56,6 +55,7 @@ struct DeliveryOptions
 	bool share = true;   // a token is handed from one claimer to the other
 	bool purge = true;
 	int crashes = 1;
+	bool symmetric = false; // states that differ only in who is who are one
 	Guard removed = Guard::none;
 };
 
@@ -145,6 +145,7 @@ class Delivery
 	State initial() const;
 	void build(State const &state, World &world) const { world.build(state.board); }
 	void steps(Stepper<State> stepper) const;
+	void canonicalise(State &state) const;
 	char const *broken(State const &state) const;
 	std::vector<Goal<State>> goals() const;
 
@@ -170,7 +171,7 @@ class Delivery
 	char const *take(World &world, State &state, int who) const;
 	char const *hand_over(World &world, State &state, int who) const;
 	char const *pre_commit(World &world, State &state, int who) const;
-	void after_commit(World &world, State &state, int who) const;
+	char const *after_commit(World &world, State &state, int who) const;
 	void abort_claim(World &world, State &state, int who) const;
 	void abort_end(World &world, State &state, int who) const;
 	bool may_end(World const &world, Claimer const &claimer, Jobs jobs) const;

@@ -29,6 +29,17 @@ each(Jobs jobs, Visit visit)
 			visit(job);
 }
 
+// Forgets what does not matter any more, so that it does not make two states of one.
+void
+tidy(Claimer &claimer)
+{
+	for (int job = 0; job < jobs_max; job++)
+		if (!has(claimer.jobs, job))
+			claimer.attempt[static_cast<std::size_t>(job)] = 0;
+	if (claimer.jobs == 0 && !claimer.open)
+		claimer = Claimer{};
+}
+
 } // namespace
 
 // Nobody knows it: random, and so never met again. Without the guard it is counted from 1 after a crash.
@@ -144,14 +155,12 @@ Delivery::hand_over(World &world, State &state, int who) const
 {
 	Claimer &claimer = state.claimer[static_cast<std::size_t>(who)];
 	LeaseSlot &lease = slot_of(world, claimer);
-	if (!keeps(Guard::provisional_until_handed_over))
-	{
-		if (!owns_slot(world, claimer))
-		{
-			claimer = Claimer{};
-			return nullptr;
-		}
+	if (!keeps(Guard::provisional_until_handed_over) && owns_slot(world, claimer))
 		lease.state.store(LeaseState::provisional);
+	if (!owns_slot(world, claimer) || lease.state.load() != LeaseState::provisional)
+	{
+		claimer = Claimer{};
+		return options_.removed == Guard::none ? "LOST-BEFORE-HANDED-OVER" : nullptr;
 	}
 	Findings findings{{}, {}, {}, wall_never};
 	if (keeps(Guard::absent_rows_are_not_delivered))
@@ -186,6 +195,7 @@ Delivery::hand_over(World &world, State &state, int who) const
 	claimer.step = Step::have;
 	claimer.open = true;
 	claimer.seen = 0;
+	tidy(claimer);
 	return violation;
 }
 
@@ -261,6 +271,7 @@ Delivery::holder_steps(Stepper<State> &stepper, int who) const
 	{
 		stepper.step({"claimer {w} commits its claim", who}, [&](World &, State &next) {
 			next.claimer[static_cast<std::size_t>(who)].open = false;
+			tidy(next.claimer[static_cast<std::size_t>(who)]);
 			return nullptr;
 		});
 		stepper.step({"claimer {w} aborts its claim", who}, [&](World &world, State &next) {
@@ -273,8 +284,7 @@ Delivery::holder_steps(Stepper<State> &stepper, int who) const
 			stepper.step({"claimer {w} is refused job {j} (OQ001)", who, job}, [&](World &, State &next) {
 				Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
 				claimer.jobs = static_cast<Jobs>(claimer.jobs & ~bit(job));
-				if (claimer.jobs == 0)
-					claimer = Claimer{};
+				tidy(claimer);
 				return nullptr;
 			});
 	});
@@ -312,8 +322,7 @@ Delivery::ask_steps(Stepper<State> &stepper, int who) const
 				give_back(world.board(), world.pool(), world.table(), lease, world.numbers(lease, jobs));
 				each(jobs, [&](int job) { next.job[static_cast<std::size_t>(job)].excused = true; });
 				claimer.jobs = static_cast<Jobs>(claimer.jobs & ~jobs);
-				if (claimer.jobs == 0 && !claimer.open)
-					claimer = Claimer{};
+				tidy(claimer);
 				return nullptr;
 			});
 	}
@@ -362,20 +371,15 @@ Delivery::abort_end(World &world, State &state, int who) const
 	claimer.way = Way::ack;
 }
 
-void
+char const *
 Delivery::after_commit(World &world, State &state, int who) const
 {
 	Claimer const &claimer = state.claimer[static_cast<std::size_t>(who)];
 	LeaseSlot &lease = slot_of(world, claimer);
 	JobSet const jobs = world.numbers(lease, claimer.ending);
-	bool const pinned = keeps(Guard::pin_at_pre_commit) && keeps(Guard::leave_the_lease_at_commit)
-							? lease.pinned.includes(jobs)
-							: lease.held.includes(jobs);
 	bool const mine = owns_slot(world, claimer) || !keeps(Guard::token_is_compared);
-	if (jobs.empty() || ((!mine || !pinned) && keeps(Guard::callbacks_only_of_the_pinned)))
-		return;
-	if (!lease.held.includes(jobs))
-		return;
+	if (!mine || jobs.empty() || !lease.held.includes(jobs))
+		return options_.removed == Guard::none ? "NOT-OURS-AT-COMMIT" : nullptr;
 	Ending ending = Ending::succeeded;
 	each(claimer.ending, [&](int job) {
 		if (claimer.way == Way::nack)
@@ -383,6 +387,7 @@ Delivery::after_commit(World &world, State &state, int who) const
 																					 : Ending::failed;
 	});
 	end(world.board(), world.pool(), world.table(), lease, jobs, ending, wall_always);
+	return nullptr;
 }
 
 void
@@ -422,17 +427,16 @@ Delivery::end_steps(Stepper<State> &stepper, int who) const
 		});
 	if (me.step == Step::visible)
 		stepper.step({"claimer {w}'s COMMIT callback", who}, [&](World &world, State &next) {
-			if (keeps(Guard::leave_the_lease_at_commit))
-				after_commit(world, next, who);
+			char const *const violation =
+				keeps(Guard::leave_the_lease_at_commit) ? after_commit(world, next, who) : nullptr;
 			Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
 			claimer.jobs = static_cast<Jobs>(claimer.jobs & ~claimer.ending);
 			claimer.ending = 0;
 			claimer.way = Way::ack;
 			claimer.open = false;
 			claimer.step = Step::have;
-			if (claimer.jobs == 0)
-				claimer = Claimer{};
-			return nullptr;
+			tidy(claimer);
+			return violation;
 		});
 }
 

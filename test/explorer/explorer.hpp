@@ -85,7 +85,8 @@ struct Goal
 	bool (*reached)(State const &);
 };
 
-// Model: State; initial(); build(state, world); steps(stepper); broken(state); goals().
+// Model: State; empty_world(); initial(); build(state, world); steps(stepper); canonicalise(state), which
+// may make equivalent states equal; broken(state); goals().
 template <typename Model>
 class Explorer
 {
@@ -189,7 +190,9 @@ class Explorer
 		result_.edges++;
 		if (violation != nullptr)
 			return violated(violation, from_, &label);
-		Index const to = intern(next, from_, label);
+		State canonical = next;
+		model_.canonicalise(canonical);
+		Index const to = intern(canonical, from_, label);
 		if (live)
 			live_.emplace_back(from_, to);
 		if (states_.size() > states_max)

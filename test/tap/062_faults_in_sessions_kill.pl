@@ -1,0 +1,18 @@
+# Whatever step of a session meets "kill", nothing is lost and nothing has its effect twice.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use OnceqFaults;
+use Test::More;
+
+plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
+
+my $node = fault_node('faults_kill');
+for my $point (points_for(qw(enqueue claim ack fail pre-commit seize audit abort commit)))
+{
+	next if 'kill' ne 'kill' && $point =~ /^(?:abort|commit):/;
+	run_faulty_session($node, "kill at $point");
+	nothing_lost($node, $point);
+}
+done_testing();

@@ -1,0 +1,158 @@
+# A workload that passes every step of a job's life, with one fault point armed, and what must be true
+# afterwards, whatever the fault was: each job whose enqueue committed has had its effect exactly once,
+# or was purged; nothing else has (Invariants 1, 3 and 5); no lease and no difference is left.
+package OnceqFaults;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use OnceqNode;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(fault_node points_for run_faulty_session run_faulty_worker nothing_lost);
+
+sub fault_node
+{
+	my ($name) = @_;
+	my $node = start_node(
+		$name,
+		'onceq.worker_naptime' => 50,
+		'onceq.lease_journal_after' => 0,
+		'onceq.suspicion_window' => 0,
+		restart_after_crash => 'on');
+	query($node, q{
+		SELECT onceq.create_queue('work', lease => '300 ms', max_attempts => 100, backoff_base => '0');
+		SELECT onceq.create_queue('purged');
+		CREATE TABLE test.submitted (k int PRIMARY KEY, queue text);
+		CREATE TABLE test.effect (k int);
+		CREATE SEQUENCE test.k;
+		CREATE FUNCTION test.submit(queue text, options text DEFAULT '') RETURNS void LANGUAGE plpgsql AS $$
+		DECLARE
+			next int := nextval('test.k');
+		BEGIN
+			INSERT INTO test.submitted VALUES (next, queue);
+			EXECUTE format('SELECT onceq.enqueue(%L, %L%s)', queue, to_jsonb(next), options);
+		END $$;
+		CREATE FUNCTION test.submit_many(queue text, count int) RETURNS void LANGUAGE plpgsql AS $$
+		DECLARE
+			ks int[] := ARRAY(SELECT nextval('test.k') FROM generate_series(1, count));
+		BEGIN
+			INSERT INTO test.submitted SELECT k, queue FROM unnest(ks) k;
+			PERFORM onceq.enqueue_many(queue, ARRAY(SELECT to_jsonb(k) FROM unnest(ks) k));
+		END $$;
+		CREATE FUNCTION test.work(count int, verb text DEFAULT 'ack') RETURNS int LANGUAGE plpgsql AS $$
+		DECLARE
+			job record;
+			done int := 0;
+		BEGIN
+			FOR job IN SELECT * FROM onceq.claim('work', count)
+			LOOP
+				done := done + 1;
+				CASE verb
+				WHEN 'ack' THEN
+					INSERT INTO test.effect SELECT job.payload::int;
+					PERFORM onceq.ack(job.token, job.id);
+				WHEN 'nack' THEN
+					PERFORM onceq.nack(job.token, job.id, 'again', '0');
+				WHEN 'release' THEN
+					PERFORM onceq.release(job.token, job.id);
+				ELSE NULL;
+				END CASE;
+			END LOOP;
+			RETURN done;
+		END $$;
+		CREATE FUNCTION test.purge(queue text) RETURNS void LANGUAGE plpgsql AS $$
+		BEGIN
+			PERFORM onceq.purge_queue(queue);
+			DELETE FROM test.submitted s WHERE s.queue = purge.queue;
+		END $$;
+	});
+	return $node;
+}
+
+# The points of test/fault_points.txt whose names begin with one of these words.
+sub points_for
+{
+	my $words = join '|', @_;
+	open my $file, '<', "$ENV{ONCEQ_SOURCE}/test/fault_points.txt" or die "fault_points.txt: $!";
+	chomp(my @points = <$file>);
+	return grep { /^(?:$words)(?: many)?:/ } @points;
+}
+
+my @steps = (
+	"SELECT test.submit('work')",
+	"BEGIN; SELECT test.submit('work'); SAVEPOINT s; SELECT test.submit('work'); ROLLBACK TO s; SELECT test.submit('work'); COMMIT",
+	"BEGIN; SELECT test.submit('work'); ROLLBACK",
+	"SELECT test.submit('work', ', delay => ''20 ms''')",
+	"SELECT test.submit_many('work', 30)",
+	"SELECT test.submit_many('purged', 30)",
+	"SELECT test.work(3)",
+	"SELECT test.work(3, 'nack')",
+	"SELECT test.work(3, 'release')",
+	"SELECT test.work(3, 'leave')",
+	"BEGIN; SELECT test.work(2); ROLLBACK",
+	"BEGIN; SELECT test.work(2); SAVEPOINT s; SELECT test.work(2, 'nack'); ROLLBACK TO s; COMMIT",
+	"SELECT test.purge('purged')",
+	"SELECT count(*) FROM onceq.audit('work')",
+);
+
+# Each step in a session of its own that has the fault armed, so that those that hit it stand alone.
+sub run_faulty_session
+{
+	my ($node, $fault) = @_;
+	my $hits = 0;
+	for my $step (@steps)
+	{
+		my ($result, $stdout, $stderr) =
+		  $node->psql('postgres', "SET onceq.fault = '$fault';\n$step;", on_error_stop => 0);
+		my $lost = $stderr =~ /connection to server was lost|server closed the connection/;
+		$hits++ if $lost || $stderr =~ /fault at/;
+		$node->poll_query_until('postgres', 'SELECT true') if $lost;
+	}
+	ok($hits > 0, "$fault: met $hits times");
+	return;
+}
+
+# The same load with the fault armed in the worker for a while.
+sub run_faulty_worker
+{
+	my ($node, $fault) = @_;
+	query($node, "ALTER ROLE onceq_worker SET onceq.fault = '$fault'");
+	query($node, "SELECT pg_terminate_backend(pid) FROM onceq.workers WHERE database = 'postgres'");
+	for my $step (@steps)
+	{
+		$node->psql('postgres', "$step;", on_error_stop => 0);
+	}
+	query($node, 'ALTER ROLE onceq_worker RESET onceq.fault');
+	$node->psql('postgres', "SELECT pg_terminate_backend(pid) FROM onceq.workers WHERE database = 'postgres'");
+	return;
+}
+
+sub nothing_lost
+{
+	my ($node, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$node->poll_query_until('postgres', 'SELECT true') or die 'the server does not answer';
+	my $drained = $node->poll_query_until('postgres', q{
+		SELECT test.work(1000) IS NOT NULL
+			AND (SELECT sum(ready + scheduled + running) = 0 FROM onceq.queue_stats WHERE queue = 'work')});
+	ok($drained, "$what: everything drains");
+	is(query($node, q{
+			SELECT count(*) FILTER (WHERE e.n IS NULL) || ' lost, ' || count(*) FILTER (WHERE e.n > 1)
+				|| ' twice, ' || count(*) FILTER (WHERE s.k IS NULL) || ' from nowhere'
+			FROM (SELECT k FROM test.submitted WHERE queue = 'work') s
+			FULL JOIN (SELECT k, count(*) AS n FROM test.effect GROUP BY k) e USING (k)}),
+		'0 lost, 0 twice, 0 from nowhere', "$what: each effect once");
+	is(query($node, q{
+			SELECT (SELECT count(*) FROM onceq.audit('work')) || ' ' || (SELECT count(*) FROM onceq.audit('purged'))
+				|| ' ' || (SELECT count(*) FROM onceq.leases)}),
+		'0 0 0', "$what: the audit is empty and no lease is left");
+	is(query($node, q{
+			SELECT (SELECT coalesce(sum(ready), 0) FROM onceq.queue_stats WHERE queue = 'purged')
+				= (SELECT count(*) FROM test.submitted WHERE queue = 'purged')}),
+		't', "$what: a purge is whole or nothing");
+	return;
+}
+
+1;
