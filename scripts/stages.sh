@@ -8,7 +8,7 @@ inputs=$work/inputs # a copy of what tests read: the checkout may be out of reac
 copy_inputs() {
 	local folder
 	mkdir "$inputs"
-	for folder in sql expected test bench doc README.md; do
+	for folder in sql expected test bench doc examples README.md; do
 		[ ! -e "$top/$folder" ] || cp -r "$top/$folder" "$inputs/"
 	done
 	chmod -R a+rX "$inputs"

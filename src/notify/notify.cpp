@@ -173,8 +173,8 @@ absent_worker_hint(Oid database) noexcept
 
 namespace {
 
-// The transaction has asked to wake the worker when it commits.
-constinit bool wake_at_commit = false;
+// The database whose worker the transaction wants to wake when it commits.
+constinit Oid wake_at_commit = InvalidOid;
 
 // Later than a commit callback: by now the others have been told what to forget from their caches, and
 // no lock of the transaction is in the worker's way.
@@ -184,17 +184,17 @@ at_transaction_end(ResourceReleasePhase phase, bool is_commit, bool is_top_level
 	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
 		return;
 	let_back_at_transaction_end();
-	if (wake_at_commit && is_commit)
-		wake_worker(MyDatabaseId);
-	wake_at_commit = false;
+	if (is_commit)
+		wake_worker(wake_at_commit);
+	wake_at_commit = InvalidOid;
 }
 
 } // namespace
 
 void
-wake_worker_at_commit()
+wake_worker_at_commit(Oid database)
 {
-	wake_at_commit = true;
+	wake_at_commit = database;
 }
 
 void

@@ -21,8 +21,8 @@ void watch_transactions();
 // transaction, takes no lock: may be called in a commit or abort callback.
 void wake_worker(Oid database) noexcept;
 
-// The same when the current transaction has committed; nothing if it aborts.
-void wake_worker_at_commit();
+// The same when the current transaction has committed; nothing if it aborts. One database per transaction.
+void wake_worker_at_commit(Oid database);
 
 // Pid of the worker of this database; 0: none runs.
 int worker_pid(Oid database) noexcept;

@@ -310,13 +310,22 @@ let_back() noexcept
 	wake_launcher();
 }
 
+bool
+is_requested(Oid database) noexcept
+{
+	for (int i = 0; i < slot_count(); i++)
+		if (requested_database(i) == database)
+			return true;
+	return false;
+}
+
 } // namespace
 
-void
+bool
 hold_off(Oid database)
 {
 	if (table == nullptr)
-		return;
+		return false;
 	if (OidIsValid(hold.database))
 		let_back();
 
@@ -326,7 +335,7 @@ hold_off(Oid database)
 	{
 		slot = find_free_slot();
 		if (slot == nullptr)
-			return; // nobody can get one either
+			return false; // nobody can get one either
 		take_slot(*slot, database, SlotState::held);
 	}
 	slot->held_until = std::max(base::now_monotonic() + hold_span, slot->held_until + 1);
@@ -334,6 +343,7 @@ hold_off(Oid database)
 	// Under the lock it is still that process: it detaches before it ends.
 	if (uint32 const pid = pg_atomic_read_u32(&slot->pid); pid != 0)
 		kill(static_cast<pid_t>(pid), SIGTERM);
+	return slot->needed || pg_atomic_read_u32(&slot->wake) != 0 || is_requested(database);
 }
 
 bool

@@ -103,8 +103,8 @@ bool is_held(int slot);
 // ---- a statement that needs the database for itself
 
 // No worker starts for this database until the transaction ends, or some seconds have passed; a running
-// one is asked to leave.
-void hold_off(Oid database);
+// one is asked to leave. True: the extension is there, as far as anybody knows.
+bool hold_off(Oid database);
 // False: the worker is still there after this time. May be interrupted.
 bool wait_until_left(Oid database, core::Microseconds at_most);
 

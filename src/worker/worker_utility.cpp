@@ -126,31 +126,45 @@ database_needed_by(Node *statement)
 	}
 }
 
-enum class Extension
+// What becomes of the extension by a statement. It stands here because the statement is not to be
+// looked at after it has run: a COMMIT in it may have freed it.
+enum class Change
 {
-	untouched,
-	created,
-	dropped
+	none,
+	extension_created, // some extension, with all it requires
+	extension_dropped,
+	database_created,
 };
 
-// Some extension; CREATE EXTENSION also creates what that one requires.
-Extension
-what_becomes_of_extension(Node *statement)
+Change
+change_by(Node *statement)
 {
 	if (IsA(statement, CreateExtensionStmt))
-		return Extension::created;
+		return Change::extension_created;
+	if (IsA(statement, CreatedbStmt))
+		return Change::database_created;
 	bool const drops = IsA(statement, DropStmt) &&
 					   reinterpret_cast<DropStmt *>(statement)->removeType == OBJECT_EXTENSION;
-	return drops ? Extension::dropped : Extension::untouched;
+	return drops ? Change::extension_dropped : Change::none;
 }
 
-// A worker is wanted, or is to find out that it is not any more.
-bool
-concerns_worker_here(Extension extension)
+// Where a worker is wanted now, or is to find out that it is not any more; InvalidOid: nowhere.
+Oid
+database_to_wake(Change change, char const *created_database)
 {
-	if (extension == Extension::created)
-		return OidIsValid(get_extension_oid("onceq", true));
-	return extension == Extension::dropped && notify::worker_pid(MyDatabaseId) != 0;
+	switch (change)
+	{
+		case Change::none:
+			return InvalidOid;
+		case Change::extension_created:
+			return OidIsValid(get_extension_oid("onceq", true)) ? MyDatabaseId : InvalidOid;
+		case Change::extension_dropped:
+			return notify::worker_pid(MyDatabaseId) != 0 ? MyDatabaseId : InvalidOid;
+		case Change::database_created:
+			CommandCounterIncrement();
+			return get_database_oid(created_database, true);
+	}
+	pg_unreachable();
 }
 
 void
@@ -158,19 +172,24 @@ run_statement(PlannedStmt *statement, char const *text, bool read_only_tree,
 			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 			  DestReceiver *receiver, QueryCompletion *completion)
 {
-	Oid const database = database_needed_by(statement->utilityStmt);
-	Extension const extension = what_becomes_of_extension(statement->utilityStmt);
+	Oid const needed = database_needed_by(statement->utilityStmt);
+	Change change = change_by(statement->utilityStmt);
+	char created_database[NAMEDATALEN] = "";
 
-	if (OidIsValid(database))
-	{
-		notify::hold_off(database);
-		notify::wait_until_left(database, patience);
-	}
-	// The statement is not to be looked at afterwards: a COMMIT in it may have freed it.
+	if (change == Change::database_created)
+		strlcpy(created_database, reinterpret_cast<CreatedbStmt *>(statement->utilityStmt)->dbname,
+				sizeof(created_database));
+	bool const has_extension = OidIsValid(needed) && notify::hold_off(needed);
+	if (OidIsValid(needed))
+		notify::wait_until_left(needed, patience);
+	if (change == Change::database_created && !has_extension)
+		change = Change::none; // nor has the copy
+
 	(previous_hook != nullptr ? previous_hook : standard_ProcessUtility)(
 		statement, text, read_only_tree, context, params, environment, receiver, completion);
-	if (concerns_worker_here(extension))
-		notify::wake_worker_at_commit();
+
+	if (Oid const database = database_to_wake(change, created_database); OidIsValid(database))
+		notify::wake_worker_at_commit(database);
 }
 
 } // namespace

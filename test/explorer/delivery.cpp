@@ -247,13 +247,16 @@ Delivery::purger_steps(Stepper<State> &stepper) const
 	};
 	for (int job = 0; job < options_.jobs && me.step == Step::idle; job++)
 		if (stepper.world().state(job) == ready_at(0))
-			stepper.step({"purge takes job {j}, inserts an outcome", 0, job}, [&](World &world, State &next) {
-				Refusal refusal = Refusal::none;
-				if (keeps(Guard::purge_seizes))
-					seize_next(world.board(), world.pool(), ready_at(0), world.id(job), world.id(job), refusal);
-				next.purger = {Step::asked, static_cast<std::uint8_t>(job)};
-				return nullptr;
-			});
+			stepper.step(
+				{"purge takes job {j}, inserts an outcome", 0, job},
+				[&](World &world, State &next) {
+					Refusal refusal = Refusal::none;
+					if (keeps(Guard::purge_seizes))
+						seize_next(world.board(), world.pool(), ready_at(0), world.id(job), world.id(job), refusal);
+					next.purger = {Step::asked, static_cast<std::uint8_t>(job)};
+					return nullptr;
+				},
+				false);
 	if (me.step == Step::asked)
 	{
 		stepper.step({"purge's commit is durable"}, [&](World &, State &next) {

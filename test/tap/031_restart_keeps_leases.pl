@@ -53,7 +53,7 @@ for my $mode (qw(fast smart))
 	my @ids = enqueue(26);
 	my ($whole) = claim(10);
 	my ($mixed, @mixed) = claim(10);
-	my ($brief) = claim(2, ", lease => '2 s'");
+	my ($brief) = claim(2, ", lease => '1 s'");
 	my ($finished) = claim(2);
 	my ($alices) = $node->safe_psql('postgres', "SELECT token FROM onceq.claim('mail')", @as_alice);
 	query($node, "SELECT onceq.ack($finished), onceq.ack($mixed, $mixed[0]), onceq.reject($mixed, $mixed[1])");
@@ -78,7 +78,6 @@ for my $mode (qw(fast smart))
 # A lease bound to a session ends with it.
 my ($bound) = enqueue(1);
 my $session = session($node);
-$session->query_safe("SELECT onceq.claim('mail', hold => 'session')") if 0;
 my $token = $session->query_safe("SELECT token FROM onceq.claim('mail', hold => 'session')");
 restart('fast');
 close_session($session);
@@ -102,19 +101,13 @@ restart('fast');
 
 set_journal_after('100ms');
 
-sub journalled
-{
-	my ($worker) = @_;
-	ok($node->poll_query_until('postgres', "SELECT bool_and(journalled) FROM onceq.leases WHERE worker = '$worker'"),
-		"the lease of $worker is journalled");
-	return;
-}
-
+# A lease that is over meanwhile counts as journalled.
 sub claim_journalled
 {
 	my ($count, $worker, $lease) = @_;
 	my @claim = claim($count, ", worker => '$worker', lease => '" . ($lease // '10 min') . "'");
-	journalled($worker);
+	ok($node->poll_query_until('postgres', "SELECT coalesce(bool_and(journalled), true) FROM onceq.leases WHERE worker = '$worker'"),
+		"the lease of $worker is journalled");
 	return @claim;
 }
 
@@ -125,7 +118,7 @@ my %crash = (
 for my $what (sort keys %crash)
 {
 	@ids = enqueue(30);
-	my ($whole, @whole) = claim_journalled(5, 'whole');
+	my ($whole) = claim_journalled(5, 'whole');
 	my ($mixed, @mixed) = claim_journalled(8, 'mixed');
 	my ($released, @released) = claim_journalled(3, 'released');
 	my ($acked) = claim_journalled(3, 'acked');
@@ -146,9 +139,7 @@ for my $what (sort keys %crash)
 	  for 0 .. 4;
 	is(query($node, "SELECT onceq.ack($mixed)"), 3, "$what: the rest of that lease can be acked");
 	is(query($node, "SELECT onceq.ack($whole)"), 5, "$what: and so can a lease that was left alone");
-	my @fresh = grep { my $id = $_; !grep { $_ == $id } @whole, @mixed, @released, @expired } @ids[ 3 .. 29 ];
-	@fresh = @ids[ 21 .. 29 ];
-	delivers($node, 'mail', [ map({ "$_:1" } @fresh, @released, $mixed[4]), map { "$_:2" } @expired, $mixed[2] ],
+	delivers($node, 'mail', [ map({ "$_:1" } @ids[ 21 .. 29 ], @released, $mixed[4]), map { "$_:2" } @expired, $mixed[2] ],
 		"$what: nothing is delivered again but what came back before");
 	audit_is_empty($node, 'mail', $what);
 	query($node, "SELECT onceq.purge_queue('mail')");

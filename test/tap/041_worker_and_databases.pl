@@ -52,6 +52,7 @@ for my $i (1 .. 5)
 	$node->safe_psql('postgres', 'CREATE DATABASE shop');
 	$node->safe_psql('shop', 'CREATE EXTENSION onceq');
 	is(try('CREATE DATABASE copy TEMPLATE shop'), '', 'copied right after CREATE EXTENSION');
+	ok(wait_for_worker($node, 'copy'), 'the copy gets a worker') if $i % 2;
 	is(try('DROP DATABASE shop'), '', 'dropped right after that');
 	is(try('DROP DATABASE copy'), '', 'and the copy');
 }
@@ -75,6 +76,7 @@ for my $i (1 .. 5)
 {
 	is(try("CREATE DATABASE copy TEMPLATE shop"), '', 'CREATE DATABASE … TEMPLATE');
 	$worker = wait_for_worker($node, 'shop', $worker);
+	ok(wait_for_worker($node, 'copy'), 'the copy has a worker too');
 	is(try('DROP DATABASE copy'), '', 'the copy can be dropped');
 }
 
@@ -105,6 +107,7 @@ $worker = wait_for_worker($node, 'template1');
 for my $i (1 .. 5)
 {
 	is(try('CREATE DATABASE child'), '', 'CREATE DATABASE while template1 has a worker');
+	ok(wait_for_worker($node, 'child'), 'which the new database has, too');
 	is(try('DROP DATABASE child'), '', 'dropped');
 	$worker = wait_for_worker($node, 'template1');
 }

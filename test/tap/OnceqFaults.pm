@@ -27,6 +27,8 @@ sub fault_node
 		CREATE TABLE test.submitted (k int PRIMARY KEY, queue text);
 		CREATE TABLE test.effect (k int);
 		CREATE SEQUENCE test.k;
+		CREATE FUNCTION test.spoil(queue text, id bigint, state text) RETURNS void
+		LANGUAGE c AS '$libdir/onceq', 'onceq_test_spoil';
 		CREATE FUNCTION test.submit(queue text, options text DEFAULT '') RETURNS void LANGUAGE plpgsql AS $$
 		DECLARE
 			next int := nextval('test.k');
@@ -97,12 +99,18 @@ my @steps = (
 	"SELECT count(*) FROM onceq.audit('work')",
 );
 
+# Without something to repair the audit has nothing to seize. A job that the board has forgotten is
+# lost until an audit finds it, so what follows has one.
+my $spoiling = "SELECT test.submit('work');
+	SELECT test.spoil('work', id, 'none') FROM onceq.jobs('work', 'ready') LIMIT 1;
+	SELECT count(*) FROM onceq.audit('work')";
+
 # Each step in a session of its own that has the fault armed, so that those that hit it stand alone.
 sub run_faulty_session
 {
 	my ($node, $fault) = @_;
 	my $hits = 0;
-	for my $step (@steps)
+	for my $step (@steps, $fault =~ / at audit:/ ? $spoiling : ())
 	{
 		my ($result, $stdout, $stderr) =
 		  $node->psql('postgres', "SET onceq.fault = '$fault';\n$step;", on_error_stop => 0);
@@ -114,18 +122,29 @@ sub run_faulty_session
 	return;
 }
 
+# Runs the statement as often as it takes: a worker that is killed takes all sessions with it.
+sub insist
+{
+	my ($node, $sql) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	while ($node->psql('postgres', $sql) != 0)
+	{
+		die "never succeeded: $sql" if time > $deadline;
+		select(undef, undef, undef, 0.1);
+	}
+	return;
+}
+
 # The same load with the fault armed in the worker for a while.
 sub run_faulty_worker
 {
 	my ($node, $fault) = @_;
-	query($node, "ALTER ROLE onceq_worker SET onceq.fault = '$fault'");
-	query($node, "SELECT pg_terminate_backend(pid) FROM onceq.workers WHERE database = 'postgres'");
-	for my $step (@steps)
-	{
-		$node->psql('postgres', "$step;", on_error_stop => 0);
-	}
-	query($node, 'ALTER ROLE onceq_worker RESET onceq.fault');
-	$node->psql('postgres', "SELECT pg_terminate_backend(pid) FROM onceq.workers WHERE database = 'postgres'");
+	my $restart = "SELECT pg_terminate_backend(pid) FROM onceq.workers WHERE database = 'postgres'";
+	insist($node, "ALTER ROLE onceq_worker SET onceq.fault = '$fault'");
+	insist($node, $restart);
+	$node->psql('postgres', "$_;", on_error_stop => 0) for @steps;
+	insist($node, 'ALTER ROLE onceq_worker RESET onceq.fault');
+	insist($node, $restart);
 	return;
 }
 
@@ -133,7 +152,7 @@ sub nothing_lost
 {
 	my ($node, $what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	$node->poll_query_until('postgres', 'SELECT true') or die 'the server does not answer';
+	insist($node, "SELECT count(*) FROM onceq.audit('work')");
 	my $drained = $node->poll_query_until('postgres', q{
 		SELECT test.work(1000) IS NOT NULL
 			AND (SELECT sum(ready + scheduled + running) = 0 FROM onceq.queue_stats WHERE queue = 'work')});
