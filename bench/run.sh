@@ -5,10 +5,11 @@
 #   make bench              everything, in less than five minutes
 #   QUICK=1 make bench      the figures that matter most, in less than one
 #
-#   PAIRS=3      how often each comparison is repeated; what is compared alternates: A B A B A B
-#   DURATION=1   seconds of one run
+#   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
+#   DURATION=0.7   seconds of one run
+#   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
-# The load comes from the same machine. What others take of it is measured and reported, but not undone.
+# The load comes from the same machine. What others take of it is reported with each figure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +17,8 @@ scripts/install_dependencies.sh
 . scripts/server.sh
 pairs=${PAIRS:-3}
 quick=${QUICK:-}
-duration=${DURATION:-$([ "$quick" ] && echo 0.4 || echo 0.8)}
+duration=${DURATION:-$([ "$quick" ] && echo 0.4 || echo 0.7)}
+patience=${PATIENCE:-0}
 out=$top/build/bench
 mkdir -p "$out"
 : >"$out/runs.txt"
@@ -29,11 +31,26 @@ run() {
 	"$out/driver" "${@:2}" | sed "s/^/$section /" | tee -a "$out/runs.txt" >&2
 }
 
+# Percent of the processors' time used within half a second.
+busy() {
+	{ head -n 1 /proc/stat && sleep 0.5 && head -n 1 /proc/stat; } | awk '
+		{ used = $2 + $3 + $4 + $7 + $8 + $9; all = used + $5 + $6 }
+		NR == 1 { used_before = used; all_before = all }
+		END { printf "%d", 100 * (used - used_before) / (all - all_before) }'
+}
+
+wait_for_quiet() {
+	local end=$((SECONDS + patience))
+	while [ $SECONDS -lt $end ] && [ "$(busy)" -gt 20 ]; do :; done
+}
+
+# compare "SYSTEM…" name=value…
 compare() {
 	local pair system
 	for ((pair = 1; pair <= pairs; pair++)); do
-		for system in onceq skip_locked; do
-			run "$@" "system=$system" "seconds=$duration"
+		wait_for_quiet
+		for system in $1; do
+			run "${@:2}" "system=$system" "seconds=$duration"
 		done
 	done
 }
@@ -41,9 +58,10 @@ compare() {
 compare_with_snapshot() {
 	local pair system snapshot
 	for ((pair = 1; pair <= pairs; pair++)); do
+		wait_for_quiet
 		for system in onceq skip_locked; do
 			for snapshot in 0 1; do
-				run "$@" "system=$system" "snapshot=$snapshot" "seconds=$duration"
+				run "$@" "system=$system" "snapshot=$snapshot"
 			done
 		done
 	done
@@ -54,7 +72,7 @@ backlog_for() {
 	case $1 in
 		1) echo 30000 ;;
 		10) echo 150000 ;;
-		*) echo 500000 ;;
+		*) echo 400000 ;;
 	esac
 }
 
@@ -62,9 +80,10 @@ backlog_for() {
 begin() {
 	echo "-- $1" >&2
 	psql -Xq -v ON_ERROR_STOP=1 >/dev/null <<-'SQL'
+		SET client_min_messages = warning;
 		SELECT onceq.drop_queue('bench', if_exists => true);
 		SELECT onceq.create_queue('bench');
-		TRUNCATE bench.job;
+		TRUNCATE bench.job, bench.lean_job;
 	SQL
 }
 
@@ -79,24 +98,25 @@ measure_floor() {
 	done
 }
 
-# measure SECTION SCENARIO BATCHES CLIENTS
+# measure SECTION SCENARIO BATCHES CLIENTS [SYSTEMS]
 measure() {
 	local batch clients
 	for batch in $3; do
 		begin "$1 x $batch"
 		for clients in $4; do
-			compare "section=$1" "scenario=$2" "batch=$batch" "clients=$clients" \
-				"backlog=$([ "$1" = enqueue ] && echo 0 || backlog_for "$batch")"
+			compare "${5:-onceq skip_locked}" "section=$1" "scenario=$2" "batch=$batch" "clients=$clients" \
+				"backlog=$([ "$2" = enqueue ] && echo 0 || backlog_for "$batch")"
 		done
 	done
 }
 
 measure_snapshot() {
 	begin "snapshot x 100"
-	compare_with_snapshot section=snapshot scenario=claim_ack batch=100 clients=4 backlog=500000
+	compare_with_snapshot section=snapshot scenario=claim_ack batch=100 clients=4 \
+		"backlog=$(backlog_for 100)" "seconds=$duration"
 	[ ! "$quick" ] || return 0
-	begin "snapshot, one by one"
-	compare_with_snapshot section=snapshot scenario=cycle batch=1 clients=4
+	begin "snapshot, job by job"
+	compare_with_snapshot section=snapshot scenario=cycle batch=1 clients=4 seconds=3
 }
 
 measure_all() {
@@ -106,6 +126,7 @@ measure_all() {
 		measure enqueue enqueue "1 1000" 4
 	else
 		measure claim claim_ack "1 10 100 1000" "1 4 16"
+		measure lean claim_ack "1 100" 4 "onceq skip_locked_lean"
 		measure ack_and_claim ack_and_claim "1 100" 4
 		measure enqueue enqueue 1 "1 16"
 		measure enqueue enqueue "100 1000" "1 4"

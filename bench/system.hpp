@@ -8,10 +8,10 @@
 
 namespace bench {
 
-// 210 bytes, as jsonb a few more.
+// What a job to send a mail may look like: 209 bytes.
 inline constexpr char payload[] =
-	R"({"order": "2026-0481516", "customer": {"id": 2342, "name": "Ada Lovelace", "country": "GB"}, )"
-	R"("items": [{"sku": "A-1001", "count": 2}, {"sku": "B-2002", "count": 1}], "total": "129.90", "note": "leave at door"})";
+	R"({"type": "mail", "to": "ada.lovelace@example.org", "template": "order-shipped", "locale": "en-GB", )"
+	R"("order": 4815162342, "link": "https://shop.example.org/orders/4815162342/track?key=9f86d081884c7d659a2feaa0c"})";
 
 // The same, count times, as an array in text form.
 inline std::string
@@ -63,22 +63,22 @@ onceq_statements(std::string const &batch)
 // The number of jobs is a literal: a parameter would make the planner guess a tenth of the table.
 // = ANY (ARRAY(…)) is evaluated once; IN (…) need not be.
 inline Statements
-skip_locked_statements(std::string const &batch)
+skip_locked_statements(std::string const &table, std::string const &set, std::string const &ready,
+					   std::string const &batch)
 {
-	std::string const take =
-		"UPDATE bench.job SET running = true, attempt = attempt + 1, lease_until = now() + interval '30 s' "
-		"WHERE id = ANY (ARRAY(SELECT id FROM bench.job WHERE NOT running ORDER BY id "
-		"FOR UPDATE SKIP LOCKED LIMIT " + batch + ")) RETURNING id, attempt, payload";
+	std::string const take = "UPDATE " + table + " SET " + set + " WHERE id = ANY (ARRAY(SELECT id FROM " + table +
+							 " WHERE " + ready + " FOR UPDATE SKIP LOCKED LIMIT " + batch + ")) RETURNING id, id, payload";
+	std::string const remove = "DELETE FROM " + table + " WHERE id = ANY ($1::bigint[])";
 	return {
-		.enqueue = "INSERT INTO bench.job (payload) VALUES ($1) RETURNING id",
-		.enqueue_many = "INSERT INTO bench.job (payload) SELECT unnest($1::jsonb[]) RETURNING id",
+		.enqueue = "INSERT INTO " + table + " (payload) VALUES ($1) RETURNING id",
+		.enqueue_many = "INSERT INTO " + table + " (payload) SELECT unnest($1::jsonb[]) RETURNING id",
 		.claim = take,
-		.ack = "DELETE FROM bench.job WHERE id = ANY ($1::bigint[])",
-		.ack_and_claim = "WITH acked AS (DELETE FROM bench.job WHERE id = ANY ($1::bigint[])) " + take,
+		.ack = remove,
+		.ack_and_claim = "WITH acked AS (" + remove + ") " + take,
 		.acks_by_ids = true,
-		.count_ready = "SELECT count(*) FROM bench.job WHERE NOT running",
-		.fill = "INSERT INTO bench.job (payload) SELECT $1::jsonb FROM generate_series(1, $2::int)",
-		.settle = "VACUUM (ANALYZE) bench.job",
+		.count_ready = "SELECT count(*) FROM " + table + " WHERE lease_until IS NULL",
+		.fill = "INSERT INTO " + table + " (payload) SELECT $1::jsonb FROM generate_series(1, $2::int)",
+		.settle = "VACUUM (ANALYZE) " + table,
 	};
 }
 
@@ -88,7 +88,12 @@ statements_of(std::string const &system, int batch)
 	if (system == "onceq")
 		return onceq_statements(std::to_string(batch));
 	if (system == "skip_locked")
-		return skip_locked_statements(std::to_string(batch));
+		return skip_locked_statements("bench.job", "attempt = attempt + 1, lease_until = now() + interval '30 s'",
+									  "lease_until IS NULL AND run_at <= now() ORDER BY priority DESC, run_at, id",
+									  std::to_string(batch));
+	if (system == "skip_locked_lean")
+		return skip_locked_statements("bench.lean_job", "lease_until = now() + interval '30 s'",
+									  "lease_until IS NULL ORDER BY id", std::to_string(batch));
 	throw std::runtime_error("unknown system: " + system);
 }
 

@@ -2,6 +2,7 @@
 // The board is built a second time, privately, from a fresh snapshot, and compared. Whatever looks
 // different is suspicious only: jobs come and go meanwhile. So each suspicious job that nobody owns is
 // taken out of everybody's reach first (seized), then read again, then given the state it should have.
+#include <algorithm>
 #include <new>
 
 #include "board/audit.hpp"
@@ -120,7 +121,7 @@ compare_segment(Audit &audit, core::SegmentNumber segment)
 		{
 			Locked board(audit.handle.index, LW_SHARED);
 			is = board->map.state(pool(), id);
-			length = Min(length, board->map.run_length(pool(), id, core::ids_per_page));
+			length = std::min(length, board->map.run_length(pool(), id, core::ids_per_page));
 		}
 		if (is != expected && !core::keeps_page(is))
 			suspect_jobs(audit, id, length);

@@ -14,6 +14,9 @@
 extern "C" {
 #include <catalog/pg_control.h>
 #include <common/controldata_utils.h>
+#include <postmaster/bgworker.h>
+#include <storage/ipc.h>
+#include <utils/timeout.h>
 #include <utils/wait_event.h>
 }
 
@@ -175,8 +178,9 @@ take_place(core::BoardKey const &key, bool &mine)
 }
 
 void
-give_up_building(std::uint32_t index)
+give_up_building(int, Datum place_index)
 {
+	std::uint32_t const index = DatumGetUInt32(place_index);
 	{
 		base::LWLockScope registry(registry_lock(), LW_EXCLUSIVE);
 		Locked board(index);
@@ -189,16 +193,15 @@ give_up_building(std::uint32_t index)
 void
 build(Handle const &handle, catalog::Queue const &queue)
 {
-	PG_TRY();
+	// However long it takes: without the board nobody can work. A request to stop still ends it.
+	if (MyBgworkerEntry != nullptr)
+		disable_timeout(STATEMENT_TIMEOUT, false);
+	// Of a FATAL error too, which PG_CATCH would not see: the others would wait for ever.
+	PG_ENSURE_ERROR_CLEANUP(give_up_building, UInt32GetDatum(handle.index));
 	{
 		build_board(place[handle.index].board, handle.index, queue);
 	}
-	PG_CATCH();
-	{
-		give_up_building(handle.index);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(give_up_building, UInt32GetDatum(handle.index));
 	if (queue.created_here)
 		free_board_at_abort(handle);
 	ConditionVariableBroadcast(&place[handle.index].changed);
@@ -245,19 +248,19 @@ constinit Known known[known_size] = {};
 
 base::ShmemItem const shmem_item{"onceq_board", total_size, initialise, attach, lock_count};
 
-Handle
-open(catalog::Queue const &queue)
+bool
+try_open(catalog::Queue const &queue, Handle &handle)
 {
 	core::BoardKey const key = key_of(queue);
 	Known &memory = known[static_cast<std::uint32_t>(queue.id) % known_size];
 	// Unlocked: whoever takes B looks again.
 	if (memory.key == key && place[memory.index].board.key == key &&
 		place[memory.index].board.phase == core::BoardPhase::standing)
-		return {memory.index, key};
-
-	if (queue.dropped)
-		raise_no_such_queue(queue);
-	for (int tries = 0; tries < 10; tries++)
+	{
+		handle = {memory.index, key};
+		return true;
+	}
+	for (int tries = 0; tries < 10 && !queue.dropped; tries++)
 	{
 		bool mine;
 		std::uint32_t const index = take_place(key, mine);
@@ -265,15 +268,24 @@ open(catalog::Queue const &queue)
 			ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 							errmsg("too many queues are in use"),
 							errhint("Increase onceq.max_queues and restart the server.")));
-		Handle const handle{index, key};
+		handle = {index, key};
 		if (mine)
 			build(handle, queue);
 		else if (!wait_until_built(handle))
 			continue;
 		memory = {key, index};
-		return handle;
+		return true;
 	}
-	raise_no_such_queue(queue);
+	return false;
+}
+
+Handle
+open(catalog::Queue const &queue)
+{
+	Handle handle;
+	if (!try_open(queue, handle))
+		raise_no_such_queue(queue);
+	return handle;
 }
 
 bool

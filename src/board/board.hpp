@@ -33,6 +33,8 @@ struct Handle
 // Raises 42704 (dropped meanwhile), 53400 (onceq.max_queues, onceq.state_memory), OQ003 (being built by
 // another session for long).
 Handle open(catalog::Queue const &queue);
+// The same; false: dropped meanwhile.
+bool try_open(catalog::Queue const &queue, Handle &handle);
 
 // The queue's board if it has one, in whatever phase.
 bool find(catalog::Queue const &queue, Handle &handle);

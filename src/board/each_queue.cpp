@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
+#include <algorithm>
+
 #include "base/subtransaction.hpp"
 #include "board/each_queue.hpp"
 
@@ -42,7 +44,8 @@ for_each_queue(char const *name, Duty duty, core::Microseconds idle)
 		CHECK_FOR_INTERRUPTS();
 		Turn turn{duty, queues.id[i], idle};
 		char *const what = psprintf("%s of queue %d", name, queues.id[i]);
-		least = Min(least, base::attempt(what, take_turn, &turn) ? turn.wait : retry_after_error);
+		// A function, not Min(): the macro would take the turn twice.
+		least = std::min(least, base::attempt(what, take_turn, &turn) ? turn.wait : retry_after_error);
 		pfree(what);
 	}
 	return least;

@@ -137,18 +137,33 @@ write_leases(bool all)
 	pfree(copy);
 }
 
-// Rows of leases that ended.
+// Whether a lease in the journal is over. While its queue has no standing board it is still to be restored.
+bool
+has_ended(int32 queue_id, core::Token token)
+{
+	catalog::Queue const *const queue = catalog::find_queue(queue_id);
+	if (queue == nullptr || queue->dropped)
+		return true;
+	Handle handle;
+	if (!find(*queue, handle))
+		return false;
+	Locked board(handle.index, LW_SHARED);
+	core::LeaseSlot const *const lease = leases().find(token);
+	return board.stands_for(handle.key) &&
+		   (lease == nullptr || lease->token.load(std::memory_order_acquire) != token);
+}
+
 void
 delete_ended()
 {
-	SPI_execute("SELECT DISTINCT token FROM onceq.lease_journal", false, 0);
+	SPI_execute("SELECT DISTINCT queue_id, token FROM onceq.lease_journal", false, 0);
 	SPITupleTable *const rows = SPI_tuptable;
 	for (uint64 i = 0; i < rows->numvals; i++)
 	{
 		bool null;
-		core::Token const token = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &null));
-		core::LeaseSlot *const lease = leases().find(token);
-		if (lease == nullptr || lease->token.load(std::memory_order_acquire) != token)
+		int32 const queue = DatumGetInt32(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &null));
+		core::Token const token = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &null));
+		if (has_ended(queue, token))
 			delete_lease(token);
 	}
 }
@@ -273,29 +288,32 @@ restore_leases(core::Board &board, std::uint32_t index, catalog::Queue const &qu
 	owner.finish();
 }
 
-core::Microseconds
-keep_journal()
+// One turn of the worker; all: the server stops. Of a database that is not adopted nothing is touched.
+static void
+take_turn(bool all)
 {
+	if (!catalog::is_adopted())
+		return;
 	base::AsOwner owner;
 	{
 		base::SpiScope const spi;
 		delete_ended();
-		write_leases(false);
+		write_leases(all);
 	}
 	owner.finish();
+}
+
+core::Microseconds
+keep_journal()
+{
+	take_turn(false);
 	return Max(base::from_ms(base::settings.lease_journal_after_ms) / 2, round_min);
 }
 
 core::Microseconds
 journal_at_shutdown()
 {
-	base::AsOwner owner;
-	{
-		base::SpiScope const spi;
-		delete_ended();
-		write_leases(true);
-	}
-	owner.finish();
+	take_turn(true);
 	return 0;
 }
 

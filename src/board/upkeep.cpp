@@ -72,10 +72,8 @@ prepare_segments(catalog::Queue const &queue, Handle const &board, core::Segment
 core::Microseconds
 keep_room_of(catalog::Queue const &queue)
 {
-	if (queue.dropped)
-		return idle_room;
-	Handle const board = open(queue);
-	if (!look_at(board).low || !lock_upkeep(queue))
+	Handle board;
+	if (!try_open(queue, board) || !look_at(board).low || !lock_upkeep(queue))
 		return idle_room;
 	Room const room = look_at(board); // whoever had the lock may have made room
 	catalog::Ceiling const durable = catalog::read_ceiling(queue.id);
@@ -137,7 +135,9 @@ try_drop(catalog::Queue const &queue, Handle const &board, core::SegmentNumber n
 core::Microseconds
 keep_segments_of_live(catalog::Queue const &queue)
 {
-	Handle const board = open(queue);
+	Handle board;
+	if (!try_open(queue, board))
+		return second;
 	core::Wall const now = base::now_wall();
 	core::SegmentNumber const open_number = core::segment_of(look_at(board).next_id);
 	core::Wall opened_at = core::wall_always;

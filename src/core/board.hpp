@@ -199,7 +199,7 @@ void cancel_expiry(LeaseSlot &lease) noexcept;
 // ---- due
 
 // Makes now the watermark and returns since when waiting jobs have to be looked for: all that are
-// due after it, up to now.
+// due after it, up to now. Until the look is finished promoted_to is below the watermark.
 Wall advance_watermark(Board &board, Wall now) noexcept;
 // waiting → ready; false: stopped by lack of memory.
 bool promote(Board &board, FramePool &pool, JobId id, int priority) noexcept;

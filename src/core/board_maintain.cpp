@@ -27,8 +27,9 @@ advance_watermark(Board &board, Wall now) noexcept
 {
 	board.watermark = now;
 	board.earliest_due = wall_never;
-	// The clock may have been set back: what is due between then and now is looked for again.
-	board.promoted_to = std::min(board.promoted_to, now);
+	// The clock may have been set back: what is due between then and now is looked for again. Until the
+	// look is finished it lags behind the watermark, so that one that failed can be told, and repeated.
+	board.promoted_to = std::min(board.promoted_to, now + -1);
 	board.promoting_to = now;
 	return board.promoted_to;
 }

@@ -17,6 +17,7 @@ extern "C" {
 #include <access/transam.h>
 #include <access/xact.h>
 #include <funcapi.h>
+#include <mb/pg_wchar.h>
 #include <utils/memutils.h>
 #include <utils/snapmgr.h>
 }
@@ -67,7 +68,10 @@ holder_of(ClaimRequest const &request)
 	holder.hold = request.hold;
 	holder.span = request.span;
 	holder.claimed_at = base::now_wall();
-	strlcpy(holder.worker, request.worker, sizeof(holder.worker));
+	// Cut between characters: half a one would spoil every text it gets into.
+	int const length = pg_mbcliplen(request.worker, static_cast<int>(strlen(request.worker)),
+									static_cast<int>(sizeof(holder.worker)) - 1);
+	memcpy(holder.worker, request.worker, length);
 	return holder;
 }
 
@@ -373,7 +377,7 @@ ONCEQ_FUNCTION(onceq_claim)
 {
 	base::require_claimable("onceq.claim()");
 	require_from(fcinfo, "onceq.claim");
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	ClaimRequest request{consumers_queue(fcinfo, 0)};
 	request.count = count_argument(fcinfo, 1);
 	request.span = lease_argument(fcinfo, 2, request.queue);
@@ -388,7 +392,7 @@ ONCEQ_FUNCTION(onceq_ack_and_claim)
 {
 	base::require_writable("onceq.ack_and_claim()");
 	require_from(fcinfo, "onceq.ack_and_claim");
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	ClaimRequest request{consumers_queue(fcinfo, 1)};
 	request.count = count_argument(fcinfo, 2);
 	request.span = lease_argument(fcinfo, 3, request.queue);

@@ -2,6 +2,8 @@
 // Waiting jobs become ready when they are due. The watermark rises before the tables are read, so that
 // whoever commits a job meanwhile compares its due time with the new one; what is promoted by an outdated
 // due time is found out by the claim.
+#include <algorithm>
+
 #include "base/clock.hpp"
 #include "base/fault.hpp"
 #include "base/settings.hpp"
@@ -54,10 +56,10 @@ core::Microseconds
 promote_due_of(catalog::Queue const &queue)
 {
 	core::Microseconds const nap = base::from_ms(base::settings.worker_naptime_ms);
-	if (queue.dropped)
+	Promotion promotion{queue, {}, true};
+	if (!board::try_open(queue, promotion.board))
 		return nap;
 	core::Wall const now = base::now_wall();
-	Promotion promotion{queue, board::open(queue), true};
 	core::Wall from;
 	{
 		board::Locked board(promotion.board.index);
@@ -72,8 +74,8 @@ promote_due_of(catalog::Queue const &queue)
 	store::Segments const segments = store::all_segments(queue.id);
 	for (int i = 0; i < segments.count && promotion.complete; i++)
 		if (segments.segment[i].drained_at == core::wall_never)
-			earliest = Min(earliest, store::read_due(queue.id, segments.segment[i].number, from, now,
-													 visit_due, &promotion));
+			earliest = std::min(earliest, store::read_due(queue.id, segments.segment[i].number, from, now,
+														  visit_due, &promotion));
 	{
 		board::Locked board(promotion.board.index);
 		core::note_due(*board, earliest);

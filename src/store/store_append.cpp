@@ -25,8 +25,8 @@ class Table : base::NotCopyable
 	{
 		if (relation_ == nullptr)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-							errmsg("the segment of job " INT64_FORMAT " of queue %d does not exist", id,
-								   queue)));
+							errmsg("the segment of job " INT64_FORMAT " of queue %d does not exist",
+								   id, queue)));
 	}
 	~Table() { table_close(relation_, NoLock); } // on ERROR: the resource owner closes it
 
@@ -36,26 +36,40 @@ class Table : base::NotCopyable
 	Relation relation_;
 };
 
-// One index, opened for a batch of insertions.
+// One index, opened for a batch of insertions when the first row of it belongs there.
 class Index : base::NotCopyable
 {
   public:
-	explicit Index(Oid oid) : relation_(index_open(oid, RowExclusiveLock)), info_(BuildIndexInfo(relation_))
+	explicit Index(Oid oid) : oid_(oid), context_(CurrentMemoryContext) {}
+	~Index()
 	{
+		if (relation_ != nullptr)
+			index_close(relation_, NoLock); // on ERROR: the resource owner closes it
 	}
-	~Index() { index_close(relation_, NoLock); } // on ERROR: the resource owner closes it
 
 	void
 	insert(Relation heap, ItemPointer tid, Datum key)
 	{
+		if (relation_ == nullptr)
+			open();
 		bool is_null = false;
 		index_insert(relation_, &key, &is_null, tid, heap,
 					 info_->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info_);
 	}
 
   private:
-	Relation relation_;
-	IndexInfo *info_;
+	void
+	open()
+	{
+		base::MemoryContextScope const scope(context_);
+		relation_ = index_open(oid_, RowExclusiveLock);
+		info_ = BuildIndexInfo(relation_);
+	}
+
+	Oid oid_;
+	MemoryContext context_; // outlives the batch
+	Relation relation_ = nullptr;
+	IndexInfo *info_ = nullptr;
 };
 
 Tables
@@ -103,6 +117,66 @@ form_outcome(TupleDesc desc, NewOutcome const &outcome, TimestampTz now)
 	return heap_form_tuple(desc, values, nulls);
 }
 
+// Jobs inserted by heap_multi_insert, in slots that are used again and again. Their descriptor is a
+// copy: the table's own is counted by the resource owner, slot by slot, at the cost of an insertion.
+class Batch : base::NotCopyable
+{
+  public:
+	Batch(Relation heap, int capacity)
+		: context_(
+			  AllocSetContextCreate(CurrentMemoryContext, "onceq append", ALLOCSET_DEFAULT_SIZES)),
+		  tuples_(AllocSetContextCreate(context_, "onceq append tuples", ALLOCSET_DEFAULT_SIZES)),
+		  bulk_(GetBulkInsertState()), heap_(heap), capacity_(capacity)
+	{
+		base::MemoryContextScope const scope(context_);
+		desc_ = CreateTupleDescCopy(RelationGetDescr(heap));
+		slots_ = static_cast<TupleTableSlot **>(palloc(sizeof(TupleTableSlot *) * capacity));
+		for (int i = 0; i < capacity; i++)
+			slots_[i] = MakeSingleTupleTableSlot(desc_, &TTSOpsHeapTuple);
+	}
+	~Batch() // on ERROR: the resource owner drops the pin of bulk_, and the memory goes with its parent
+	{
+		FreeBulkInsertState(bulk_);
+		MemoryContextDelete(context_);
+	}
+
+	// Returns how many were inserted, all or as many as there are slots for.
+	int
+	insert(NewJob const *job, int count, TimestampTz now, CommandId command)
+	{
+		base::MemoryContextScope const scope(tuples_);
+		int const size = Min(count, capacity_);
+		for (int i = 0; i < size; i++)
+			ExecStoreHeapTuple(form_job(desc_, job[i], now), slots_[i], true);
+		heap_multi_insert(heap_, slots_, size, command, 0, bulk_);
+		return size;
+	}
+
+	// Where the i-th of those is, until clear.
+	ItemPointer
+	tid(int i) const
+	{
+		return &slots_[i]->tts_tid;
+	}
+
+	void
+	clear()
+	{
+		for (int i = 0; i < capacity_; i++)
+			ExecClearTuple(slots_[i]);
+		MemoryContextReset(tuples_);
+	}
+
+  private:
+	MemoryContext context_;
+	MemoryContext tuples_;
+	BulkInsertState bulk_;
+	Relation heap_;
+	TupleDesc desc_;
+	TupleTableSlot **slots_;
+	int capacity_;
+};
+
 } // namespace
 
 void
@@ -111,47 +185,34 @@ append_jobs(int32 queue, NewJob const *job, int count)
 	Tables const tables = tables_of(queue, job[0].id);
 	Table const heap(tables.jobs, queue, job[0].id);
 	Index by_id(tables.jobs_by_id);
+	Index by_due(tables.jobs_by_due);
 	TimestampTz const now = GetCurrentTimestamp();
-	TupleDesc const desc = RelationGetDescr(static_cast<Relation>(heap));
 	CommandId const command = GetCurrentCommandId(true);
+	auto const add_to_indexes = [&](ItemPointer tid, NewJob const &added) {
+		by_id.insert(heap, tid, Int64GetDatum(added.id));
+		if (added.run_at != core::wall_always)
+			by_due.insert(heap, tid, TimestampTzGetDatum(added.run_at.us));
+	};
 
 	if (count == 1)
 	{
-		HeapTuple const tuple = form_job(desc, job[0], now);
+		HeapTuple const tuple =
+			form_job(RelationGetDescr(static_cast<Relation>(heap)), job[0], now);
 		heap_insert(heap, tuple, command, 0, nullptr);
-		by_id.insert(heap, &tuple->t_self, Int64GetDatum(job[0].id));
-		if (job[0].run_at != core::wall_always)
-			Index(tables.jobs_by_due).insert(heap, &tuple->t_self, TimestampTzGetDatum(job[0].run_at.us));
+		add_to_indexes(&tuple->t_self, job[0]);
 		heap_freetuple(tuple);
 		return;
 	}
 
-	MemoryContext const batch_context =
-		AllocSetContextCreate(CurrentMemoryContext, "onceq append", ALLOCSET_DEFAULT_SIZES);
-	BulkInsertState const bulk = GetBulkInsertState();
-	auto **const slots = static_cast<TupleTableSlot **>(palloc(sizeof(TupleTableSlot *) * batch_max));
-	for (int done = 0; done < count; done += batch_max)
+	Batch batch(heap, Min(count, batch_max));
+	for (int done = 0; done < count;)
 	{
-		int const size = Min(batch_max, count - done);
-		base::MemoryContextScope const scope(batch_context);
+		int const size = batch.insert(job + done, count - done, now, command);
 		for (int i = 0; i < size; i++)
-		{
-			slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-			ExecStoreHeapTuple(form_job(desc, job[done + i], now), slots[i], false);
-		}
-		heap_multi_insert(heap, slots, size, command, 0, bulk);
-		for (int i = 0; i < size; i++)
-		{
-			by_id.insert(heap, &slots[i]->tts_tid, Int64GetDatum(job[done + i].id));
-			if (job[done + i].run_at != core::wall_always)
-				Index(tables.jobs_by_due)
-					.insert(heap, &slots[i]->tts_tid, TimestampTzGetDatum(job[done + i].run_at.us));
-			ExecDropSingleTupleTableSlot(slots[i]);
-		}
-		MemoryContextReset(batch_context);
+			add_to_indexes(batch.tid(i), job[done + i]);
+		batch.clear();
+		done += size;
 	}
-	FreeBulkInsertState(bulk);
-	MemoryContextDelete(batch_context);
 }
 
 void
@@ -162,16 +223,17 @@ append_outcomes(int32 queue, NewOutcome const *outcome, int count)
 	TupleDesc const desc = RelationGetDescr(static_cast<Relation>(heap));
 	TimestampTz const now = GetCurrentTimestamp();
 	CommandId const command = GetCurrentCommandId(true);
+	Index by_id(tables.outcomes_by_id);
+	Index by_due(tables.outcomes_by_due);
 	for (int i = 0; i < count; i++)
 	{
 		HeapTuple const tuple = form_outcome(desc, outcome[i], now);
 		heap_insert(heap, tuple, command, 0, nullptr);
 		// An ack is in no index: nobody looks one up on the way of a job.
 		if (outcome[i].outcome != Outcome::acked)
-			Index(tables.outcomes_by_id).insert(heap, &tuple->t_self, Int64GetDatum(outcome[i].first_id));
+			by_id.insert(heap, &tuple->t_self, Int64GetDatum(outcome[i].first_id));
 		if (outcome[i].due_at != core::wall_always)
-			Index(tables.outcomes_by_due)
-				.insert(heap, &tuple->t_self, TimestampTzGetDatum(outcome[i].due_at.us));
+			by_due.insert(heap, &tuple->t_self, TimestampTzGetDatum(outcome[i].due_at.us));
 		heap_freetuple(tuple);
 	}
 }

@@ -9,6 +9,7 @@
 #include "base/clock.hpp"
 #include "base/settings.hpp"
 #include "base/wall.hpp"
+#include "board/board.hpp"
 #include "notify/slots.hpp"
 #include "notify/wait_event.hpp"
 #include "worker/chores.hpp"
@@ -380,6 +381,8 @@ work()
 		if (attempt.extension == Extension::gone || attempt.extension == Extension::replaced)
 		{
 			// To the next extension the next worker comes: this one may remember things of the last.
+			if (attempt.extension == Extension::gone)
+				board::reap_boards(MyDatabaseId, nullptr);
 			worker.ending = attempt.extension == Extension::gone ? notify::Ending::absent
 																 : notify::Ending::asked;
 			return;
@@ -415,6 +418,7 @@ worker_body(FunctionCallInfo)
 	notify::take_wake(worker.slot); // the first round does it all
 	if (!find_extension())
 	{
+		board::reap_boards(MyDatabaseId, nullptr);
 		worker.ending = notify::Ending::absent;
 		proc_exit(0);
 	}

@@ -6,6 +6,7 @@
 
 #include "base/clock.hpp"
 #include "base/wall.hpp"
+#include "board/board.hpp"
 #include "notify/slots.hpp"
 #include "notify/wait_event.hpp"
 #include "worker/launch.hpp"
@@ -44,6 +45,9 @@ constexpr core::Microseconds start_patience = 30 * core::microseconds_per_second
 // A worker needs milliseconds to connect.
 constexpr core::Microseconds arrival_patience = 5 * core::microseconds_per_second;
 
+// Boards of databases that were dropped take memory until then.
+constexpr core::Microseconds reap_interval = 30 * core::microseconds_per_second;
+
 constexpr core::Microseconds complaint_interval = 600 * core::microseconds_per_second;
 
 // Other users of background workers tell nobody when they end.
@@ -62,6 +66,7 @@ struct Launcher
 	BackgroundWorkerHandle **handle; // of the process last started for each slot; nullptr: none
 	List *to_look_at;                // oids of databases that may have the extension
 	core::Monotonic next_complaint;  // about a full table, at the earliest
+	core::Monotonic next_reap;
 };
 
 constinit Launcher launcher{};
@@ -141,6 +146,25 @@ find_target(Oid database)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(launcher.turn);
 	return target;
+}
+
+// Nobody can be connected to a database that is gone, so nobody touches its boards.
+void
+reap_dropped_databases()
+{
+	if (base::now_monotonic() < launcher.next_reap)
+		return;
+	launcher.next_reap = base::now_monotonic() + reap_interval;
+	board::Databases const databases = board::databases_of_boards();
+	if (databases.count == 0)
+		return;
+	StartTransactionCommand();
+	ResetCatalogCaches();
+	for (int i = 0; i < databases.count; i++)
+		if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(databases.oid[i])))
+			board::reap_boards(databases.oid[i], nullptr);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(launcher.turn);
 }
 
 // ---- Starting a worker
@@ -333,8 +357,9 @@ starts_left()
 core::Microseconds
 take_turn()
 {
-	core::Microseconds nap = nap_max;
+	core::Microseconds nap = reap_interval;
 
+	reap_dropped_databases();
 	if (notify::take_full_look())
 	{
 		list_free(launcher.to_look_at);

@@ -3,11 +3,13 @@
 
 #include "worker/test_chores.hpp"
 
+#include "base/clock.hpp"
 #include "base/postgres.hpp"
 
 extern "C" {
 #include <catalog/namespace.h>
 #include <storage/latch.h>
+#include <utils/inval.h>
 #include <utils/lsyscache.h>
 #include <utils/wait_event.h>
 }
@@ -16,11 +18,13 @@ namespace onceq::worker {
 
 namespace {
 
-constexpr int stall_s = 60;
+constexpr core::Microseconds stall = 60 * core::microseconds_per_second;
+constexpr long stall_look_ms = 50;
 
 bool
 is_wanted(char const *table)
 {
+	AcceptInvalidationMessages();
 	Oid const schema = get_namespace_oid("test", true);
 	return OidIsValid(schema) && OidIsValid(get_relname_relid(table, schema));
 }
@@ -44,9 +48,11 @@ test_failure()
 core::Microseconds
 test_stall()
 {
-	for (int i = 0; i < stall_s && is_wanted("stall"); i++)
+	core::Monotonic const end = base::now_monotonic() + stall;
+
+	while (is_wanted("stall") && base::now_monotonic() < end)
 	{
-		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1000,
+		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, stall_look_ms,
 						PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();

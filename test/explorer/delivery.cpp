@@ -414,4 +414,11 @@ Delivery::goals() const
 	return {delivered<0>, delivered<1>, drained<0>, drained<1>, freed};
 }
 
+Result
+explore(DeliveryOptions const &options)
+{
+	Delivery const model(options);
+	return Explorer<Delivery>(model).run();
+}
+
 } // namespace onceq::explorer

@@ -188,6 +188,8 @@ class Delivery
 	DeliveryOptions options_;
 };
 
+Result explore(DeliveryOptions const &options);
+
 // An outcome becomes visible; returns what that violates.
 char const *fail(Job &job, int attempt);
 char const *finish(Job &job, Fate fate, int attempt);

@@ -85,10 +85,8 @@ Delivery::take(World &world, State &state, int who) const
 	Claimer &claimer = state.claimer[static_cast<std::size_t>(who)];
 	bool const looked = claimer.step == Step::looking;
 	claimer.token = fresh_token(state);
-	while (state.board.lease[claimer.slot].token != 0)
-		claimer.slot++;
-	// The lowest free slot, so that one state is not many by the order of the free ones.
-	LeaseSlot &lease = *world.table().restore(0, world.token(claimer.slot, claimer.token), LeaseHolder{});
+	LeaseSlot &lease = world.grant(claimer.token);
+	claimer.slot = static_cast<std::uint8_t>(world.table().index_of(lease));
 	Refusal refusal = Refusal::none;
 	core::take(world.board(), world.pool(), lease, options_.count, refusal);
 	claimer.jobs = world.jobs_of(lease, lease.held);
@@ -102,7 +100,7 @@ Delivery::take(World &world, State &state, int who) const
 	});
 	if (claimer.jobs == 0)
 	{
-		world.table().free(world.pool(), lease);
+		world.close(lease);
 		claimer = Claimer{};
 	}
 	return violation;
@@ -174,7 +172,7 @@ Delivery::hand_over(World &world, State &state, int who) const
 	claimer.jobs = world.jobs_of(lease, lease.held);
 	if (claimer.jobs == 0)
 	{
-		world.table().free(world.pool(), lease);
+		world.close(lease);
 		claimer = Claimer{};
 		return nullptr;
 	}
@@ -313,13 +311,14 @@ Delivery::ask_steps(Stepper<State> &stepper, int who) const
 		bool const one = __builtin_popcount(jobs) == 1;
 		if (options_.nack && one)
 			ask("claimer {w} nacks jobs {j}", Way::nack, jobs);
-		bool const anyway = !keeps(Guard::release_only_ones_own) &&
-							stepper.world().numbers(slot_of(stepper.world(), me), jobs).size() > 0;
+		LeaseSlot const &lease = slot_of(stepper.world(), me);
+		Jobs const there = lease.token.load() != no_token ? stepper.world().jobs_of(lease, lease.held) : Jobs{0};
+		bool const anyway = !keeps(Guard::release_only_ones_own) && (there & jobs) == jobs;
 		if (options_.release && (may_end(stepper.world(), me, jobs) || anyway))
 			stepper.step({"claimer {w} releases jobs {j}", who, jobs - 1}, [&](World &world, State &next) {
 				Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
-				LeaseSlot &lease = slot_of(world, claimer);
-				give_back(world.board(), world.pool(), world.table(), lease, world.numbers(lease, jobs));
+				LeaseSlot &mine = slot_of(world, claimer);
+				give_back(world.board(), world.pool(), world.table(), mine, world.numbers(mine, jobs));
 				each(jobs, [&](int job) { next.job[static_cast<std::size_t>(job)].excused = true; });
 				claimer.jobs = static_cast<Jobs>(claimer.jobs & ~jobs);
 				tidy(claimer);

@@ -8,10 +8,10 @@ namespace onceq::explorer {
 namespace {
 
 constexpr JobId first_id = ids_per_page - 1;
-constexpr Time start = 1;
-constexpr Time run_at = 2;
-constexpr Time retry_at = 3;
-constexpr Time end_of_time = 3;
+constexpr Time start = 2;
+constexpr Time run_at = 3;
+constexpr Time retry_at = 4;
+constexpr Time end_of_time = 4;
 constexpr Time never = 255;
 constexpr Seized seized{first_id, first_id, JobState::waiting};
 
@@ -154,7 +154,7 @@ DueModel::producer_steps(Stepper<State> &stepper) const
 {
 	State const &state = stepper.state();
 	if (state.producer == Phase::idle)
-		stepper.step({"producer reserves, inserts a row due at 2"}, [](World &world, State &next) {
+		stepper.step({"producer reserves, inserts a row due at 3"}, [](World &world, State &next) {
 			reserve(world.board(), world.pool(), 1);
 			next.producer = Phase::inserted;
 			return nullptr;
@@ -199,7 +199,7 @@ DueModel::claimer_steps(Stepper<State> &stepper) const
 	State const &state = stepper.state();
 	if (state.claimer == Phase::idle && is_ready(state.board.job[0]))
 		stepper.step({"claimer takes the job"}, [](World &world, State &next) {
-			LeaseSlot &lease = *world.table().restore(0, world.token(0, 1), LeaseHolder{});
+			LeaseSlot &lease = world.grant(1);
 			Refusal refusal = Refusal::none;
 			take(world.board(), world.pool(), lease, 1, refusal);
 			next.claimer = Phase::taken;
@@ -247,7 +247,7 @@ DueModel::settle_claim(World &world, State &state) const
 	state.early = false;
 	if (early)
 	{
-		world.table().free(world.pool(), lease);
+		world.close(lease);
 		return nullptr;
 	}
 	hold(board, lease, Monotonic{1});
@@ -260,7 +260,7 @@ DueModel::holder_steps(Stepper<State> &stepper) const
 	State const &state = stepper.state();
 	for (bool const acks : {true, false})
 		if (state.claimer == Phase::have && (acks || !state.failed))
-			stepper.step({acks ? "claimer acks: visible" : "claimer nacks, due again at 3: visible"},
+			stepper.step({acks ? "claimer acks: visible" : "claimer nacks, due again at 4: visible"},
 						 [&](World &world, State &next) {
 							 pin(world.slot(0), world.token(0, 1), world.slot(0).held);
 							 next.claimer = Phase::ended;
@@ -339,9 +339,12 @@ DueModel::begin_look(Stepper<State> &stepper, int who) const
 	State const &state = stepper.state();
 	auto const index = static_cast<std::size_t>(who);
 	BoardView const &board = state.board;
-	bool const set_back = board.watermark > state.clock && keeps(DueGuard::clock_set_back_is_noticed);
+	bool const set_back = board.watermark > state.clock;
 	bool const failed = board.promoted_to < board.watermark && keeps(DueGuard::failed_looks_are_repeated);
 	bool const wanted = board.earliest_due <= state.clock || set_back || failed;
+	// Two looks under way never begin in the same microsecond; here the clock is coarser than that.
+	if (Promoter const &other = state.promoter[1 - index]; other.look != Look::idle && other.to == state.clock)
+		return;
 	if (keeps(DueGuard::watermark_rises_before_the_read))
 		stepper.step(
 			{"session {w} raises the watermark to now", who},

@@ -20,7 +20,6 @@ enum class DueGuard : std::uint32_t {
 	restored_are_looked_for_again = 1 << 8,
 	only_the_last_look_ends_it = 1 << 9,
 	failed_looks_are_repeated = 1 << 10,
-	clock_set_back_is_noticed = 1 << 11,
 };
 
 struct DueOptions

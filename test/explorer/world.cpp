@@ -75,7 +75,7 @@ World::build(BoardView const &view)
 void
 World::build_lease(int index, LeaseView const &view)
 {
-	LeaseSlot &lease = *table().restore(0, token(index, view.token), LeaseHolder{});
+	LeaseSlot &lease = restore(index, view.token);
 	for (int job = 0; job < jobs_max; job++)
 		if (has(view.jobs, job))
 		{
@@ -105,6 +105,7 @@ World::view() const
 	view.promoted_to = time_of(board().promoted_to);
 	view.promoting_to = time_of(board().promoting_to);
 	view.earliest_due = time_of(board().earliest_due);
+	view.leases = static_cast<std::uint8_t>(board().leases);
 	for (int index = 0; index < slots; index++)
 		if (LeaseSlot const &lease = slot(index); lease.token.load() != no_token)
 			view.lease[static_cast<std::size_t>(index)] = view_lease(lease);
@@ -128,6 +129,22 @@ World::view_lease(LeaseSlot const &lease) const
 		view.attempt[static_cast<std::size_t>(job_of(run.first))] = static_cast<std::uint8_t>(run.attempt);
 	}
 	return view;
+}
+
+LeaseSlot &
+World::grant(std::uint8_t random)
+{
+	int index = 0;
+	while (slot(index).token.load() != no_token)
+		index++;
+	return restore(index, random);
+}
+
+LeaseSlot &
+World::restore(int slot_index, std::uint8_t random)
+{
+	board().leases++;
+	return *table().restore(0, token(slot_index, random), LeaseHolder{});
 }
 
 Token

@@ -61,6 +61,7 @@ struct BoardView
 	Time promoted_to;
 	Time promoting_to;
 	Time earliest_due;
+	std::uint8_t leases;
 	std::array<LeaseView, slots> lease;
 
 	friend bool operator==(BoardView const &, BoardView const &) = default;
@@ -89,6 +90,11 @@ class World
 	int job_of(JobId id) const { return static_cast<int>(id - base_); }
 	JobState state(int job) const { return board().map.state(pool(), id(job)); }
 	bool history(int job) const { return board().map.history(pool(), id(job)); }
+
+	// A provisional lease, in the lowest free slot, so that the order of the free ones makes no difference.
+	LeaseSlot &grant(std::uint8_t random);
+	LeaseSlot &restore(int slot_index, std::uint8_t random);
+	void close(LeaseSlot &lease) { close_lease(board(), pool(), table(), lease); }
 
 	LeaseSlot &slot(int index) const { return table().slot(static_cast<std::uint32_t>(index)); }
 	Token token(int slot_index, std::uint8_t random) const;

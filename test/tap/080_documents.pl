@@ -73,7 +73,7 @@ sub test_document
 	my $database = "document_$number";
 	my $folder = PostgreSQL::Test::Utils::tempdir();
 	query($node, "CREATE DATABASE $database");
-	query($node, 'CREATE EXTENSION onceq', $database);
+	query($node, 'CREATE EXTENSION onceq', $database) unless grep { $_->{text} =~ /^CREATE EXTENSION/m } @blocks;
 	my $input = join '', map { statements_of($_, $folder) } @blocks;
 	my $output;
 	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => $database, PYTHONUNBUFFERED => 1);

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(start_node add_helpers query sqlstate_of rows drain in_order delivers audit_is_empty
-  session close_session pid_of error_of start_query end_query
+  session close_session pid_of error_of start_query end_query kill_client
   kill_backend kill_postmaster wait_until_restarted log_is_clean);
 
 # A running server, in its database postgres the extension and the helpers of add_helpers. Settings are
@@ -33,6 +33,7 @@ sub start_node
 }
 
 # test.drain(queue): claims and acks whatever can be claimed now, and returns it.
+# test.fill(queue, count): that many jobs, ten thousand a transaction.
 sub add_helpers
 {
 	my ($node, $database) = @_;
@@ -57,6 +58,14 @@ sub add_helpers
 				END LOOP;
 				EXIT WHEN held IS NULL;
 				PERFORM onceq.ack(held);
+			END LOOP;
+		END $$;
+		CREATE PROCEDURE test.fill(queue text, count int) LANGUAGE plpgsql AS $$
+		BEGIN
+			FOR i IN 0 .. (count - 1) / 10000
+			LOOP
+				PERFORM onceq.enqueue_many(queue, test.payloads(least(count - i * 10000, 10000)));
+				COMMIT;
 			END LOOP;
 		END $$;
 		CREATE FUNCTION test.payloads(count int) RETURNS jsonb[] LANGUAGE sql
@@ -172,15 +181,27 @@ sub start_query
 	return;
 }
 
-# Waits for the end; returns result and SQLSTATE.
+# Waits for the end, of the statement or of the session; returns result and SQLSTATE.
 sub end_query
 {
 	my ($session) = @_;
-	eval { pump_until($session->{run}, $session->{timeout}, \$session->{stdout}, qr/started query ends\r?\n/); };
+	my $end = qr/started query ends\r?\n/;
+	while ($session->{stdout} !~ $end && $session->{run}->pumpable)
+	{
+		last unless eval { $session->{run}->pump; 1 };
+	}
 	my ($output, $error) = ($session->{stdout}, error_in($session->{stderr}));
-	$output =~ s/\r?\n?started query ends\r?\n//;
+	$output =~ s/\r?\n?$end//;
 	($session->{stdout}, $session->{stderr}) = ('', '');
 	return ($output, $error);
+}
+
+# Ends psql itself, as when a client crashes.
+sub kill_client
+{
+	my ($session) = @_;
+	kill('KILL', $_->{PID}) for @{ $session->{run}{KIDS} };
+	return close_session($session);
 }
 
 # ---- crashes

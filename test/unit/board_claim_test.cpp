@@ -220,6 +220,32 @@ TEST(board_claim, a_claim_of_which_nothing_remains_is_given_back_whole)
 	EXPECT_EQ(stand.count(ready_at(0)), 0);
 }
 
+TEST(board_claim, a_queue_has_at_most_so_many_leases)
+{
+	Stand stand(64, 8);
+	stand.leases_max = 2;
+	stand.enqueue(10);
+	Claimed const first = stand.claim(1);
+	Claimed const second = stand.claim(1);
+	EXPECT_EQ(stand.board.leases, 2);
+	EXPECT_EQ(stand.claim(1).lease, nullptr);
+	EXPECT_TRUE(stand.finish(first));
+	EXPECT_EQ(stand.board.leases, 1);
+	EXPECT_EQ(stand.claim(1).ids, std::vector<JobId>{3});
+	EXPECT_TRUE(stand.expire(*second.lease, Monotonic{100}));
+	EXPECT_EQ(stand.board.leases, 1);
+	EXPECT_EQ(stand.claim(1).ids, std::vector<JobId>{2});
+}
+
+TEST(board_claim, a_full_table_of_leases_is_no_lease_of_the_queue)
+{
+	Stand stand(64, 1);
+	stand.enqueue(2);
+	stand.claim(1);
+	EXPECT_EQ(stand.claim(1).lease, nullptr);
+	EXPECT_EQ(stand.board.leases, 1);
+}
+
 TEST(board_claim, two_claims_share_no_job)
 {
 	Stand stand(256, 64);

@@ -109,6 +109,19 @@ TEST(board_due, a_look_that_failed_is_made_again_from_its_beginning)
 	EXPECT_EQ(advance_watermark(stand.board, noon + 30), noon + 20);
 }
 
+TEST(board_due, a_look_under_way_lags_behind_the_watermark)
+{
+	// Or one that failed could not be told, and what its advance forgot would wait for ever.
+	Stand stand;
+	for (Wall const now : {noon + 10, noon + 10, noon + 3, noon + 3, noon + 20})
+	{
+		advance_watermark(stand.board, now);
+		EXPECT_LT(stand.board.promoted_to, stand.board.watermark);
+		finish_promotion(stand.board, now);
+		EXPECT_EQ(stand.board.promoted_to, stand.board.watermark);
+	}
+}
+
 TEST(board_due, a_commit_between_advance_and_read_is_ready_by_itself)
 {
 	Stand stand;

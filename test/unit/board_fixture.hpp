@@ -65,12 +65,27 @@ class Stand
 		return ids;
 	}
 
+	LeaseSlot *
+	open()
+	{
+		return open_lease(board, table(), 0, ++random_, LeaseHolder{}, leases_max);
+	}
+
+	// As a build does it.
+	LeaseSlot *
+	restore(Token token)
+	{
+		LeaseSlot *const lease = table().restore(0, token, LeaseHolder{});
+		board.leases += lease != nullptr;
+		return lease;
+	}
+
 	// Up to and without the settling.
 	Claimed
 	take_ready(int count)
 	{
 		Claimed claimed;
-		claimed.lease = table().grant(0, ++random_, LeaseHolder{});
+		claimed.lease = open();
 		if (claimed.lease == nullptr)
 			return claimed;
 		claimed.token = claimed.lease->token.load();
@@ -84,7 +99,7 @@ class Stand
 		if (taken != static_cast<int>(claimed.ids.size()))
 			std::abort();
 		if (claimed.ids.empty())
-			table().free(pool(), *claimed.lease);
+			close_lease(board, pool(), table(), *claimed.lease);
 		return claimed;
 	}
 
@@ -149,6 +164,7 @@ class Stand
 	}
 
 	Board board;
+	std::int32_t leases_max = 1000;
 
   private:
 	PoolMemory pool_memory_;

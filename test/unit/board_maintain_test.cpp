@@ -151,7 +151,7 @@ TEST(board_build, a_restored_lease_holds_its_jobs_wherever_they_were)
 	stand.enqueue(3, 6);
 	stand.enqueue(3, 0, noon + 10);
 	Token const token = make_token(9, 31);
-	LeaseSlot *const lease = stand.table().restore(0, token, LeaseHolder{});
+	LeaseSlot *const lease = stand.restore(token);
 	ASSERT_NE(lease, nullptr);
 	ASSERT_TRUE(restore_run(stand.board, stand.pool(), *lease, 2, 3, 0, 1));
 	ASSERT_TRUE(restore_run(stand.board, stand.pool(), *lease, 5, 5, 6, 1));
@@ -170,7 +170,7 @@ TEST(board_build, a_restored_job_keeps_its_history)
 	Stand stand;
 	stand.enqueue(2);
 	stand.finish(stand.claim(1), Ending::failed);
-	LeaseSlot *const lease = stand.table().restore(0, make_token(9, 31), LeaseHolder{});
+	LeaseSlot *const lease = stand.restore(make_token(9, 31));
 	ASSERT_TRUE(restore_run(stand.board, stand.pool(), *lease, 1, 1, 0, 2));
 	ASSERT_TRUE(restore_run(stand.board, stand.pool(), *lease, 2, 2, 0, 1));
 	EXPECT_TRUE(stand.board.map.history(stand.pool(), 1));

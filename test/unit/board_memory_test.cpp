@@ -196,11 +196,11 @@ TEST(board_memory, what_maintenance_is_refused_changes_nothing)
 		 }},
 		{"restore_run",
 		 [](Stand &stand) {
-			 LeaseSlot *const lease = stand.table().grant(0, 1, LeaseHolder{});
+			 LeaseSlot *const lease = stand.open();
 			 bool const restored = restore_run(stand.board, stand.pool(), *lease, ids_per_page + 5,
 											   ids_per_page + 6, 0, 2);
 			 if (!restored)
-				 stand.table().free(stand.pool(), *lease);
+				 close_lease(stand.board, stand.pool(), stand.table(), *lease);
 			 return restored;
 		 }},
 	};

@@ -45,7 +45,7 @@ TEST(board_threads, a_lease_is_restored_whole_or_not_at_all)
 	Rival const rival(stand.pool());
 	for (int round = 0; round < 100'000; round++)
 	{
-		LeaseSlot *const lease = stand.table().grant(0, 1, LeaseHolder{});
+		LeaseSlot *const lease = stand.open();
 		ASSERT_TRUE(
 			restore_run(stand.board, stand.pool(), *lease, ids_per_segment, ids_per_segment, 0, 2));
 		ASSERT_EQ(stand.state(ids_per_segment), JobState::leased) << "round " << round;

@@ -68,6 +68,7 @@ class NaiveBoard
 			ASSERT_EQ(stand_.pool().in_use(), frames_needed());
 		}
 		ASSERT_EQ(stand_.table().in_use(), leases_.size());
+		ASSERT_EQ(stand_.board.leases, static_cast<std::int32_t>(leases_.size()));
 	}
 
   protected:

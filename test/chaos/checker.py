@@ -1,0 +1,438 @@
+#!/usr/bin/env python3
+"""Decides whether a history keeps onceq's promises.
+
+    checker.py FOLDER [--patience SECONDS]
+
+One line per rule; exit status 1 if any is broken, 2 if the history cannot be read. What is reported is
+certain: each operation took effect at some moment between its call and its return, and a rule is broken
+only if no choice of these moments keeps it. README.md has the rules and the format of a history.
+"""
+import argparse
+import re
+import sys
+from bisect import bisect_left
+from collections import Counter, defaultdict
+
+from history import COUNTED, FOREVER, TERMINAL, History, Intervals, cause_before, causes_of
+
+RULES = {
+    "R1": "no job is lost",
+    "R2": "no job from nowhere",
+    "R3": "no effect twice",
+    "R4": "no ended job comes again",
+    "R5": "no two holders at once",
+    "R6": "no token works once another was granted",
+    "R7": "attempts are counted",
+    "R8": "a ready job is delivered",
+    "R9": "keyed jobs keep their order",
+    "R10": "no job before it is due",
+    "R11": "what went in is there or has ended",
+    "R12": "nothing is left behind",
+    "R13": "the server log is clean",
+    "R14": "payloads come out as they went in",
+}
+CLOCK_SLACK = 0.02  # s: between the server's wall clock and the monotonic one of the history
+SHOWN = 10          # examples of one rule
+
+
+class Checker:
+    def __init__(self, history, patience=2.0):
+        self.history = history
+        self.final = history.final
+        self.queues = history.final["queues"]
+        self.patience = patience
+        self.broken = defaultdict(list)
+        self.duplicates = Counter()
+        self.exercised = Counter()
+        self.faults = Intervals((e["t_invoke"], (e.get("t_return") or FOREVER) + e.get("calm_after", 0))
+                                for e in history.events if e.get("fault", True))
+        self.hidden = defaultdict(list)
+        for operation in history.operations:
+            if operation.op == "claim" and operation.outcome != "ok":
+                end = operation.t_return if operation.outcome == "fail" else history.stop_after(operation.t_invoke)
+                self.hidden[operation.queue].append((operation.t_invoke, end))
+        self.rows = {(queue, row[0]): row for queue, rows in self.final["jobs"].items() for row in rows}
+
+    def report(self, rule, text):
+        self.broken[rule].append(text)
+
+    def run(self):
+        for rule, text in self.history.problems:
+            self.report(rule, text)
+        for job in self.history.jobs:
+            self.job(job)
+        for check in (self.counts, self.phantoms, self.effects, self.outcomes, self.waiting, self.order,
+                      self.conservation, self.leaks, self.log):
+            check()
+        return not self.broken
+
+    # ---- job by job
+
+    def job(self, job):
+        if job.status == "aborted":
+            self.exercised["aborted enqueues"] += 1
+            if job.deliveries or self.rows.get((job.queue, job.id), [0, None])[1] == job.key:
+                self.report("R2", f"{job.name}: its enqueue was rolled back")
+            return
+        if job.status == "unknown":
+            return
+        self.exercised["jobs"] += 1
+        self.lost(job)
+        self.delivered(job)
+        for later in range(1, len(job.deliveries)):
+            for earlier in range(later):
+                self.pair(job, job.deliveries[earlier], job.deliveries[later], later == earlier + 1)
+        self.ended(job)
+        self.dead(job)
+
+    def state_of(self, job):
+        row = self.rows.get((job.queue, job.id))
+        return row[2] if row is not None and row[1] == job.key else None
+
+    def lost(self, job):
+        """R1. Where jobs are kept the tables tell; else a committed end must be in the history."""
+        state = self.state_of(job)
+        may_be_ended = [end for end in job.ends if end.kind == "ack" and end.status != "aborted"]
+        if not self.queues[job.queue]["retained"]:
+            if state not in TERMINAL and not any(self.is_final(end) for end in job.ends):
+                self.report("R1", f"{job.name}: enqueued, never ended, and not there")
+        elif state is None:
+            self.report("R1", f"{job.name}: enqueued, and not there")
+        elif state not in TERMINAL:
+            self.report("R1", f"{job.name}: still {state} when all was drained")
+        elif state == "succeeded" and not may_be_ended:
+            self.report("R1", f"{job.name}: succeeded, but nobody has acked it")
+
+    @staticmethod
+    def is_final(end):
+        return end.status != "aborted" and (end.kind in ("ack", "reject") or end.dead)
+
+    def delivered(self, job):
+        limit = job.operation.max_attempts or self.queues[job.queue]["max_attempts"]
+        transaction = self.history.transaction_of(job.operation)
+        for delivery in job.deliveries:
+            self.exercised["deliveries"] += 1
+            if delivery.hash != job.hash:
+                self.report("R14", f"{job.name}: {delivery.name} got another payload")
+            if delivery.end < transaction.begin:
+                self.report("R2", f"{job.name}: {delivery.name} was before the commit")
+            if delivery.end < job.operation.t_invoke + job.operation.delay - CLOCK_SLACK:
+                self.report("R10", f"{job.name}: {delivery.name} came too early")
+            if delivery.attempt > limit:
+                self.report("R7", f"{job.name}: {delivery.name}, of {limit}")
+        if job.deliveries:
+            self.first_attempt(job, job.deliveries[0])
+
+    def first_attempt(self, job, delivery):
+        at_most = 1 + self.hidden_claims(job.queue, job.operation.t_invoke, delivery.end)
+        at_most += sum(other.begin < delivery.end for other in job.deliveries[1:])
+        if not 1 <= delivery.attempt <= at_most:
+            self.report("R7", f"{job.name}: first seen as {delivery.name}")
+
+    def hidden_claims(self, queue, begin, end):
+        """Claims whose rows nobody saw: they may have counted an attempt."""
+        return sum(begin <= to and since <= end for since, to in self.hidden[queue])
+
+    # ---- two deliveries of a job
+
+    def pair(self, job, first, second, neighbours):
+        cause = cause_before(first, second.end) if first.begin < second.end else None
+        other_way = cause_before(second, first.end) if second.begin < first.end else None
+        if neighbours:
+            self.duplicates[cause or other_way or "unexplained"] += 1
+        if cause is None and other_way is None:
+            self.report("R5", f"{job.name}: {first.name} still held it at {second.name}")
+        if first.end > second.begin:
+            return  # who was first is not certain
+        if second.attempt < first.attempt:
+            self.report("R7", f"{job.name}: {second.name} after {first.name}")
+        for end in first.ends:
+            if end.status == "committed":
+                self.fence(job, first, second, end)
+            if end.kind == "nack" and end.status == "committed":
+                self.not_before(job, end, second)
+        if neighbours:
+            self.counted(job, first, second)
+
+    def fence(self, job, first, second, end):
+        if second.end < end.begin or (self.is_final(end) and second.begin <= end.end):
+            self.report("R6", f"{job.name}: {first.name} ended it ({end.operation.name}) after {second.name}")
+        elif self.is_final(end):
+            self.report("R4", f"{job.name}: {second.name} although {first.name} had ended it ({end.kind})")
+
+    def not_before(self, job, end, second):
+        """R10 after a nack."""
+        due = end.operation.due
+        if due is not None and second.end < due - CLOCK_SLACK:
+            self.report("R10", f"{job.name}: {second.name} before the nack's due time")
+
+    def counted(self, job, first, second):
+        feasible = {cause for begin, cause in causes_of(first) if begin <= second.end}
+        if not feasible:
+            return
+        least = 1 if feasible <= COUNTED else 0
+        most = 0 if feasible == {"release"} else 1
+        most += self.hidden_claims(job.queue, first.begin, second.end)
+        most += sum(other.begin <= second.end and other.end >= first.begin
+                    for other in job.deliveries if other not in (first, second))
+        if not least <= second.attempt - first.attempt <= most:
+            self.report("R7", f"{job.name}: {second.name} after {first.name} and {', '.join(sorted(feasible))}")
+
+    # ---- a job's end
+
+    def ended(self, job):
+        """R4: what was ended for certain is so in the end."""
+        state = self.state_of(job)
+        for end in job.ends:
+            if state is None or end.status != "committed" or not self.is_final(end):
+                continue
+            wanted = "succeeded" if end.kind == "ack" else "dead"
+            if state != wanted:
+                self.report("R4", f"{job.name}: {end.kind} {end.operation.name} was committed, but it is {state}")
+
+    def dead(self, job):
+        """R7: dead exactly when rejected, or all attempts are used up."""
+        row = self.rows.get((job.queue, job.id))
+        if row is None or row[1] != job.key:
+            return
+        limit = job.operation.max_attempts or self.queues[job.queue]["max_attempts"]
+        state, attempt = row[2], row[3]
+        rejected = any(end.kind == "reject" and end.status != "aborted" for end in job.ends)
+        if state == "dead" and not rejected and attempt != limit:
+            self.report("R7", f"{job.name}: dead after {attempt} attempts of {limit}")
+        if attempt > limit:
+            self.report("R7", f"{job.name}: {attempt} attempts of {limit}")
+        nacks = sum(end.kind == "nack" and end.status == "committed" for end in job.ends)
+        if attempt < nacks + (state == "succeeded"):
+            self.report("R7", f"{job.name}: {nacks} nacks, but {state} with attempt {attempt}")
+
+    def counts(self):
+        """R6: an ack ends what its token holds, no more and no less."""
+        for operation in self.history.operations:
+            if (operation.op == "ack" and operation.count != len(operation.ids)
+                    and self.history.status_of(operation) == "committed" and operation.outcome == "ok"):
+                self.report("R6", f"{operation.name} acked {operation.count} jobs, not {len(operation.ids)}")
+
+    # ---- what does not belong to a known job
+
+    def phantoms(self):
+        for operation, number, key in self.history.strangers:
+            self.report("R2", f"{operation.name} delivered {operation.queue}/{number} ({key}), never enqueued")
+        owner = {}
+        for job in self.history.jobs:
+            if job.id is None:
+                continue
+            if (job.queue, job.id) in owner:
+                self.report("R2", f"{job.name}: its id was given to {owner[job.queue, job.id].key} as well")
+            owner[job.queue, job.id] = job
+        for (queue, number), row in self.rows.items():
+            job = self.history.by_key.get((queue, row[1]))
+            if job is None:
+                self.report("R2", f"{queue}/{number} ({row[1]}) is there, but was never enqueued")
+            elif job.id != number:
+                self.report("R2", f"{job.name} is there as {number}, too")
+        for (_, number), delivery in self.history.by_id.items():
+            if delivery.job.id != number:
+                self.report("R2", f"{delivery.job.name} was delivered as {number}, too")
+
+    def effects(self):
+        """R3, and R1: an ack that came true has brought its effect along."""
+        counts = Counter((queue, number) for queue, number, *_ in self.final["effects"])
+        for (queue, number), count in counts.items():
+            self.exercised["effects"] += 1
+            if count > 1:
+                self.report("R3", f"{queue}/{number}: {count} effects")
+        acks = defaultdict(set)
+        for job in self.history.jobs:
+            for end in job.ends:
+                if end.kind != "ack" or end.status != "committed":
+                    continue
+                acks[job.queue, job.id].add(end.operation.name)
+                if end.operation.effects and (job.queue, job.id) not in counts:
+                    self.report("R1", f"{job.name}: acked by {end.operation.name}, but without effect")
+        for (queue, number), names in acks.items():
+            if len(names) > 1:
+                self.report("R3", f"{queue}/{number}: acked by {', '.join(sorted(names))}")
+
+    def outcomes(self):
+        """R3, R7: what the tables of outcomes say of each job."""
+        finals, failures = Counter(), Counter()
+        for queue, first, last, outcome, attempt in self.final["outcomes"]:
+            for number in range(first, last + 1):
+                if outcome in ("acked", "dead", "cancelled"):
+                    finals[queue, number] += 1
+                elif outcome == "failed":
+                    failures[queue, number, attempt] += 1
+        for (queue, number), count in finals.items():
+            if count > 1:
+                self.report("R3", f"{queue}/{number}: ended {count} times")
+        for (queue, number, attempt), count in failures.items():
+            if count > 1:
+                self.report("R7", f"{queue}/{number}: attempt {attempt} failed {count} times")
+
+    # ---- time and order
+
+    def waiting(self):
+        """R8. A claim that could have had more, while this job was ready for long and nobody had it."""
+        short = defaultdict(list)
+        for operation in self.history.operations:
+            if (operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed"
+                    and len(operation.jobs) < operation.count):
+                short[operation.queue].append(operation)
+        purges = defaultdict(list)
+        for operation in self.history.operations:
+            if operation.op == "purge":
+                purges[operation.queue].append(operation.t_invoke)
+        for claims in short.values():
+            claims.sort(key=lambda claim: claim.t_invoke)
+        for job in self.history.jobs:
+            # What a job with an ordering key waits for is another matter.
+            if job.status == "committed" and job.operation.ordering is None and short[job.queue]:
+                self.neglected(job, short[job.queue], purges[job.queue])
+
+    def neglected(self, job, claims, purges):
+        for begin, ready, until in self.ready_spans(job):
+            until = min([until, *(purge for purge in purges if purge > begin)])
+            if until - ready < self.patience or self.faults.meets(begin, ready + self.patience):
+                continue
+            index = bisect_left(claims, ready + self.patience, key=lambda claim: claim.t_invoke)
+            if index == len(claims) or claims[index].t_return > until:
+                continue
+            claim = claims[index]
+            calm = not self.faults.meets(begin, claim.t_return)
+            if calm and not self.hidden_claims(job.queue, begin, claim.t_return):
+                self.report("R8", f"{job.name}: ready for {claim.t_invoke - ready:.1f} s,"
+                                  f" but {claim.name} did not get it")
+                return
+
+    def ready_spans(self, job):
+        """(may be ready from, is ready from, may be gone from) of each time it waited for a claim."""
+        transaction = self.history.transaction_of(job.operation)
+        begin, ready = transaction.begin, transaction.end
+        if job.operation.delay:
+            ready = max(ready, job.operation.t_return + job.operation.delay)
+        for delivery in job.deliveries:
+            yield begin, ready, delivery.begin
+            begin, ready = delivery.end, self.ready_again(job, delivery)
+        if self.state_of(job) not in TERMINAL and not any(self.is_final(end) for end in job.ends):
+            yield begin, ready, FOREVER
+
+    def ready_again(self, job, delivery):
+        queue = self.queues[job.queue]
+        ready = delivery.lease.deadline_high + queue["backoff_max"] * (1 + queue["backoff_jitter"])
+        for end in delivery.ends:
+            if end.status == "committed" and end.kind == "release":
+                ready = min(ready, end.end)
+            elif end.status == "committed" and end.kind == "nack" and end.operation.due is not None:
+                ready = min(ready, max(end.end, end.operation.due))
+        return ready
+
+    def order(self):
+        """R9. Of two jobs with the same key the one enqueued later waits for the end of the other."""
+        keyed = defaultdict(list)
+        for job in self.history.jobs:
+            if job.operation.ordering is not None and job.status == "committed" and job.id is not None:
+                keyed[job.queue, job.operation.ordering].append(job)
+        for jobs in keyed.values():
+            jobs.sort(key=lambda job: job.id)
+            for first, second in zip(jobs, jobs[1:]):
+                self.exercised["keyed pairs"] += 1
+                enqueued = self.history.transaction_of(first.operation).end
+                finals = [end.begin for end in first.ends if self.is_final(end)]
+                if not second.deliveries or second.deliveries[0].begin < enqueued:
+                    continue
+                if second.deliveries[0].end < min(finals, default=FOREVER):
+                    self.report("R9", f"{second.name} was delivered before {first.name} had ended")
+
+    # ---- the end of the run
+
+    def conservation(self):
+        stats = {row["queue"]: row for row in self.final["stats"]}
+        purged = Counter()
+        for operation in self.history.operations:
+            if operation.op == "purge" and operation.outcome == "ok" and self.history.status_of(operation) != "aborted":
+                purged[operation.queue] += operation.count
+        for queue, options in self.queues.items():
+            states = Counter(row[2] for row in self.final["jobs"].get(queue, []))
+            live = sum(states.values()) - sum(states[state] for state in TERMINAL)
+            counted = sum(stats[queue][name] for name in ("ready", "scheduled", "running"))
+            if live != counted:
+                self.report("R11", f"{queue}: {live} live jobs in the tables, {counted} on the board")
+            if not options["retained"]:
+                continue
+            wanted = sum(job.queue == queue and job.status == "committed" for job in self.history.jobs)
+            if sum(states.values()) != wanted:
+                self.report("R11", f"{queue}: {wanted} jobs enqueued, {sum(states.values())} there or ended")
+            if not self.hides_purges(queue) and states["cancelled"] != purged[queue]:
+                self.report("R11", f"{queue}: {purged[queue]} jobs purged, {states['cancelled']} cancelled")
+        for row in self.final["audit"]:
+            self.report("R11", f"audit: {row}")
+
+    def hides_purges(self, queue):
+        return any(operation.op == "purge" and operation.queue == queue and operation.outcome == "unknown"
+                   for operation in self.history.operations)
+
+    def leaks(self):
+        for what in ("leases", "journal", "tables", "locks"):
+            for row in self.final[what]:
+                self.report("R12", f"{what}: {row}")
+
+    def log(self):
+        killed = {event["pid"] for event in self.history.events if event.get("pid")}
+        crashes = Intervals((stop.begin, stop.end) for stop in self.history.stops if stop.kind == "crash")
+        for time, line in self.final["log"]:
+            signal = re.search(r"\(PID (\d+)\) was terminated by signal (\d+)", line)
+            expected = crashes.meets(time, time)
+            if signal:
+                ours = signal[2] == "9" and (int(signal[1]) in killed or expected)
+            else:
+                ours = not is_strange(line) or ("reinitializing" in line and expected)
+            if not ours:
+                self.report("R13", line)
+
+
+STRANGE = re.compile(
+    r"PANIC|TRAP:|could not|terminated by signal|exited with exit code [3-9]|reinitializing| XX\d\d\d ")
+HARMLESS = re.compile(
+    r"could not (receive data from client|send data to client|serialize access|obtain lock on relation)")
+
+
+def is_strange(line):
+    return bool(STRANGE.search(line)) and not HARMLESS.search(line)
+
+
+def describe(checker, prefix="", out=sys.stdout):
+    """The verdict as TAP, with examples where a rule is broken; then what was seen."""
+    for number, (rule, meaning) in enumerate(RULES.items(), 1):
+        found = checker.broken.get(rule, [])
+        idle = " # SKIP no ordering keys" if rule == "R9" and not checker.exercised["keyed pairs"] else ""
+        print(f"{'not ' * bool(found)}ok {number} - {prefix}{rule} {meaning}{idle}", file=out)
+        for text in found[:SHOWN]:
+            print(f"#   {text}", file=out)
+        if len(found) > SHOWN:
+            print(f"#   and {len(found) - SHOWN} more", file=out)
+    causes = ", ".join(f"{count} {cause}" for cause, count in checker.duplicates.most_common())
+    print(f"# jobs with checked fate: {checker.exercised['jobs']},"
+          f" and {checker.exercised['aborted enqueues']} rolled back", file=out)
+    print(f"# deliveries: {checker.exercised['deliveries']}, effects: {checker.exercised['effects']}", file=out)
+    print(f"# repeated deliveries by cause: {causes or 'none'}", file=out)
+    print(f"# unexplained duplicates: {checker.duplicates['unexplained']}", file=out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--patience", type=float, default=2.0, help="seconds a ready job may wait (R8)")
+    arguments = parser.parse_args()
+    try:
+        checker = Checker(History.load(arguments.folder), arguments.patience)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"cannot read the history: {error!r}", file=sys.stderr)
+        return 2
+    good = checker.run()
+    describe(checker)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,298 @@
+"""Clients: processes that produce and consume in many styles, and write down all they do.
+
+A client may be killed, stopped or cut off at any moment. So each call is written down before it is made,
+and once more when it returns, by single writes to a file of the client's own.
+"""
+import hashlib
+import json
+import os
+import random
+import select
+import signal
+import time
+
+from scenario import QUEUES
+from server import Failed, Lost
+
+LOAD, DRAIN, STOP = "load", "drain", "stop"
+now = time.monotonic
+wall_to_monotonic = time.monotonic() - time.time()
+
+# Where a session of the testing build can be made to fail, by what it is about to do.
+PRODUCER_POINTS = ("enqueue: after reserve", "enqueue: after insert", "enqueue many: after reserve",
+                   "commit: before effects", "commit: after effects", "abort: before effects",
+                   "abort: after effects")
+CONSUMER_POINTS = ("claim: after flip", "claim: after fetch", "claim: after hold", "ack: after ask",
+                   "ack: after insert", "fail: after ask", "fail: after insert", "pre-commit: before pin",
+                   "pre-commit: after pin", "commit: before effects", "commit: after effects",
+                   "abort: before effects", "abort: after effects")
+JANITOR_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
+                  "journal: after mark", "journal: after insert", "room: after ceiling", "room: after segment",
+                  "segments: after seal", "segments: before drop", "segments: after drop", "seize: after seize",
+                  "audit: after seize", "commit: before effects", "commit: after effects")
+
+
+def payload(key, size):
+    """The text of a jsonb, as PostgreSQL prints it."""
+    filler = "".join(hashlib.md5(f"{key}/{i}".encode()).hexdigest() for i in range(size // 32 + (size > 0)))
+    return f'{{"k": "{key}", "x": "{filler[:size]}"}}'
+
+
+def checksum(stored):
+    return hashlib.md5(stored.encode()).hexdigest()[:8]
+
+
+class Client:
+    def __init__(self, name, seed, server, folder, orders):
+        self.name, self.server, self.orders = name, server, orders
+        self.rng = random.Random(f"{seed}/{name}")
+        self.file = os.open(folder / f"{name}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.n = self.tx = self.session = 0
+        self.connection = None
+        self.phase = LOAD
+        self.fault = None
+
+    # ---- what is written down
+
+    def note(self, **fields):
+        os.write(self.file, json.dumps(fields, separators=(",", ":")).encode() + b"\n")
+
+    def call(self, op, sql, parse=None, connection=None, session=None, **fields):
+        connection = connection or self.connection
+        self.n += 1
+        number = self.n
+        self.note(n=number, op=op, session=session or self.session, t_invoke=now(), **fields)
+        try:
+            rows = connection.query(sql)
+        except Failed as error:
+            self.note(n=number, t_return=now(), outcome="fail", sqlstate=error.sqlstate)
+            raise
+        except Lost:
+            self.note(n=number, t_return=now(), outcome="unknown", lost=True)
+            raise
+        t_return = now()
+        result = parse(rows) if parse else {}
+        self.note(n=number, t_return=t_return, outcome="ok", **result)
+        return result
+
+    def vanish(self, op, sql, **fields):
+        """The same, but nobody is there any more to hear the answer."""
+        self.n += 1
+        self.note(n=self.n, op=op, session=self.session, t_invoke=now(), reset=True, **fields)
+        try:
+            self.connection.send_and_vanish(sql)
+        finally:
+            self.note(n=self.n, t_return=now(), outcome="unknown", lost=True)
+        raise Lost("by own doing")
+
+    # ---- transactions
+
+    def new_tx(self):
+        self.tx += 1
+        return self.tx
+
+    def begin(self, isolation="read committed", sync=True, settings="", **where):
+        tx = self.new_tx()
+        commit = "" if sync else "SET LOCAL synchronous_commit = off;"
+        self.call("begin", f"BEGIN ISOLATION LEVEL {isolation}; {commit}{settings}"
+                  f"INSERT INTO chaos.mark VALUES ('{self.name}', {tx})", tx=tx, mark=True, sync=sync, **where)
+        return tx
+
+    def commit(self, tx, **where):
+        if self.rng.random() < 0.01 and self.phase == LOAD and not where:
+            self.vanish("commit", "COMMIT", tx=tx)
+        connection = where.get("connection", self.connection)
+
+        def require_commit(_):
+            if connection.tag != "COMMIT":
+                raise AssertionError(f"COMMIT answered {connection.tag}")
+            return {}
+        self.call("commit", "COMMIT", require_commit, tx=tx, **where)
+
+    def rollback(self, tx, **where):
+        self.call("rollback", "ROLLBACK", tx=tx, **where)
+
+    def auto(self):
+        return {"tx": self.new_tx(), "auto": True}
+
+    def linger(self, chance=0.05, longest=0.15):
+        """Idle in transaction: where sessions like to be killed."""
+        if self.phase == LOAD and self.rng.random() < chance:
+            time.sleep(self.rng.uniform(0.01, longest))
+
+    def impatience(self):
+        """Settings that may end the transaction at a moment of the server's choice."""
+        if self.phase != LOAD or self.rng.random() > 0.04:
+            return ""
+        return self.rng.choice(("SET LOCAL statement_timeout = '2ms';", "SET LOCAL lock_timeout = '1ms';",
+                                "SET LOCAL idle_in_transaction_session_timeout = '5ms';"))
+
+    # ---- life
+
+    def live(self):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while self.phase != STOP:
+            try:
+                self.connect()
+                while self.phase != STOP and self.connection is not None:
+                    self.obey()
+                    if self.phase != STOP and self.connection is not None:
+                        self.attempt()
+            except Lost:
+                self.disconnect()
+                self.obey()
+                time.sleep(0.03)
+        self.disconnect()
+
+    def attempt(self):
+        armed, self.fault = self.fault, None
+        try:
+            if armed:
+                self.connection.query(f"SET onceq.fault = '{armed}'")
+            self.turn()
+        except Failed:
+            pass
+        finally:
+            # A fault that was not reached must not be left behind.
+            if armed:
+                self.disconnect()
+                print(f"{self.name} done", flush=True)
+        if self.connection is not None and self.connection.pgconn.transaction_status != 0:
+            self.rollback(self.tx)
+
+    def connect(self):
+        self.session += 1
+        self.connection = self.server.connect(user="chaos", application=self.name)
+        self.note(n=self.next_n(), op="connect", session=self.session, t_invoke=now(), t_return=now(), outcome="ok",
+                  pid=self.connection.pid)
+
+    def next_n(self):
+        self.n += 1
+        return self.n
+
+    def disconnect(self):
+        if self.connection is not None:
+            self.note(n=self.next_n(), op="disconnect", session=self.session, t_invoke=now(), outcome="ok")
+            self.connection.close()
+            self.connection = None
+
+    def obey(self):
+        while self.orders in select.select([self.orders], [], [], 0)[0]:
+            for order in os.read(self.orders, 4096).decode().split("\n"):
+                if order in (LOAD, DRAIN, STOP):
+                    self.phase = order
+                elif order == "leave":
+                    self.disconnect()
+                elif order.startswith("fault "):
+                    self.fault = order.removeprefix("fault ")
+
+    def pick_queue(self, share):
+        names = list(QUEUES)
+        return QUEUES[self.rng.choices(names, [share(QUEUES[name]) for name in names])[0]]
+
+
+class Producer(Client):
+    points = PRODUCER_POINTS
+
+    def turn(self):
+        if self.phase != LOAD:
+            time.sleep(0.05)
+            return
+        queue = self.pick_queue(lambda queue: queue.produce)
+        style = self.rng.choices(("many", "single", "statement", "savepoint", "exception"), (4, 4, 4, 3, 1))[0]
+        if style == "statement":
+            self.enqueue_in_one_statement(queue)
+        else:
+            tx = self.begin(sync=self.rng.random() < 0.8, settings=self.impatience())
+            getattr(self, style)(queue, tx)
+            self.linger()
+            (self.rollback if self.rng.random() < 0.12 else self.commit)(tx)
+        time.sleep(self.rng.uniform(0.01, 0.06))
+
+    # ---- styles
+
+    def many(self, queue, tx):
+        for _ in range(self.rng.choice((1, 1, 2))):
+            self.enqueue_many(queue, tx)
+
+    def single(self, queue, tx):
+        for _ in range(self.rng.randrange(1, 6)):
+            self.enqueue(queue, tx)
+
+    def savepoint(self, queue, tx):
+        """Kept, undone, kept; sometimes two deep."""
+        self.enqueue(queue, tx)
+        since = self.n + 1
+        self.call("savepoint", "SAVEPOINT one", tx=tx)
+        self.enqueue_many(queue, tx)
+        if self.rng.random() < 0.5:
+            self.call("savepoint", "SAVEPOINT two", tx=tx)
+            self.enqueue(queue, tx)
+            if self.rng.random() < 0.5:
+                self.call("release savepoint", "RELEASE SAVEPOINT two", tx=tx)
+        self.call("undo", "ROLLBACK TO SAVEPOINT one", tx=tx, since=since)
+        (self.enqueue if self.rng.random() < 0.5 else self.enqueue_many)(queue, tx)
+
+    def exception(self, queue, tx):
+        """What a PL/pgSQL block enqueued before its exception must never be seen."""
+        self.call("block", f"""DO $$ BEGIN
+            PERFORM onceq.enqueue('{queue.name}', '{{"k": "{self.name}-undone"}}');
+            RAISE 'undo';
+            EXCEPTION WHEN raise_exception THEN NULL; END $$""", tx=tx)
+        self.enqueue(queue, tx)
+
+    # ---- statements
+
+    def options(self, queue):
+        sql, fields = "", {}
+        if queue.delay and self.rng.random() < 0.7:
+            fields["delay"] = round(self.rng.uniform(0.05, queue.delay), 3)
+            sql += f", delay => '{fields['delay']} s'"
+        if self.rng.random() < 0.3:
+            fields["priority"] = self.rng.randrange(10)
+            sql += f", priority => {fields['priority']}"
+        return sql, fields
+
+    def enqueue(self, queue, tx):
+        key = f"{self.name}-{self.n + 1}"
+        stored = payload(key, self.rng.randint(*queue.size))
+        sql, fields = self.options(queue)
+        if self.rng.random() < 0.1 and queue.retained:
+            fields["max_attempts"] = self.rng.randrange(2, 5)
+            sql += f", max_attempts => {fields['max_attempts']}"
+        self.call("enqueue", f"SELECT onceq.enqueue('{queue.name}', '{stored}'{sql})",
+                  lambda rows: {"ids": [int(rows[0][0])]}, tx=tx, queue=queue.name,
+                  jobs=[[key, checksum(stored)]], **fields)
+
+    def payloads(self, queue):
+        count = self.rng.randint(1, self.rng.choice((5, queue.batch)))
+        keys = [f"{self.name}-{self.n + 1}-{i}" for i in range(count)]
+        return keys, [payload(key, self.rng.randint(*queue.size)) for key in keys]
+
+    def enqueue_many(self, queue, tx):
+        keys, stored = self.payloads(queue)
+        sql, fields = self.options(queue)
+        self.call("enqueue", f"SELECT {self.ids_of_many(queue, stored, sql)}", self.ids_of, tx=tx,
+                  queue=queue.name, jobs=[[key, checksum(one)] for key, one in zip(keys, stored)], **fields)
+
+    def enqueue_in_one_statement(self, queue):
+        """A transaction of its own: its mark is written by the same statement."""
+        keys, stored = self.payloads(queue)
+        sql, fields = self.options(queue)
+        where = self.auto()
+        statement = (f"WITH mark AS (INSERT INTO chaos.mark VALUES ('{self.name}', {where['tx']}))"
+                     f" SELECT {self.ids_of_many(queue, stored, sql)}")
+        jobs = [[key, checksum(one)] for key, one in zip(keys, stored)]
+        call = self.vanish if self.rng.random() < 0.02 else self.call
+        more = {"parse": self.ids_of} if call == self.call else {}
+        call("enqueue", statement, mark=True, queue=queue.name, jobs=jobs, **more, **where, **fields)
+
+    @staticmethod
+    def ids_of_many(queue, stored, options):
+        array = ", ".join(f"'{one}'" for one in stored)
+        return (f"string_agg(id::text, ' ' ORDER BY place) FROM onceq.enqueue_many('{queue.name}',"
+                f" ARRAY[{array}]::jsonb[]{options}) WITH ORDINALITY AS given (id, place)")
+
+    @staticmethod
+    def ids_of(rows):
+        return {"ids": [int(number) for number in rows[0][0].split()]}

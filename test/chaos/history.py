@@ -1,0 +1,427 @@
+"""A history: what clients and the nemesis wrote down, and what the database says in the end.
+
+All times are those of one monotonic clock, in seconds; FOREVER stands for what never returned. How the
+lines look is told in README.md. Here they are put together: operations, transactions and what became of
+them, stops of the server, leases with their deliveries and with all that may have ended them.
+"""
+import json
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOREVER = float("inf")
+TERMINAL = ("succeeded", "dead", "cancelled")
+ENDS = ("ack", "nack", "reject", "release")
+
+# What may end a hold, the best explanation first. The counted ones are failed attempts.
+CAUSES = ("ack", "reject", "nack", "release", "rollback", "session", "crash", "restart", "expiry")
+COUNTED = {"nack", "rollback", "session", "expiry"}
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """One statement of a client. See README.md for what the fields mean."""
+    client: str
+    n: int
+    op: str
+    t_invoke: float
+    session: int = 0
+    tx: int | None = None
+    auto: bool = False  # a transaction of its own
+    t_return: float = FOREVER
+    outcome: str = "unknown"
+    sqlstate: str | None = None
+    lost: bool = False  # the connection went with it
+    queue: str | None = None
+    token: int | None = None
+    jobs: list = field(default_factory=list)
+    ids: list = field(default_factory=list)
+    count: int = 0
+    lease: float = 0
+    hold: str = "time"
+    delay: float = 0
+    priority: int = 0
+    max_attempts: int = 0  # 0: the queue's
+    ordering: str | None = None
+    isolation: str = "read committed"
+    sync: bool = True
+    mark: bool = False
+    effects: bool = False
+    due: float | None = None  # monotonic
+    dead: bool = False
+    retry_in: float | None = None
+    since: int = 0
+    undone: float | None = None  # from when on, by a savepoint
+
+    @property
+    def name(self):
+        return f"{self.client}.{self.n}"
+
+
+FIELDS = frozenset(Operation.__slots__)
+
+
+@dataclass(slots=True, eq=False)
+class Stop:
+    """The server lost its memory at some moment in between."""
+    begin: float
+    end: float
+    kind: str  # crash, restart
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    client: str
+    number: int
+    operations: list = field(default_factory=list)
+    ending: Operation | None = None  # commit, rollback, or the statement itself
+    marked: bool = False
+    sync: bool = True
+    status: str = "aborted"  # committed, aborted, unknown
+    note: str = ""
+    begin: float = FOREVER   # it took effect at this time or later,
+    end: float = FOREVER     # and at this time or before
+    aborted_from: float = FOREVER  # if it was rolled back: then or later
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    queue: str
+    key: str
+    hash: str
+    operation: Operation
+    id: int | None = None
+    status: str = "unknown"  # of its enqueue
+    deliveries: list = field(default_factory=list)
+    ends: list = field(default_factory=list)
+
+    @property
+    def name(self):
+        return f"{self.queue}/{self.id} ({self.key})"
+
+
+@dataclass(slots=True, eq=False)
+class End:
+    kind: str
+    operation: Operation
+    status: str
+    begin: float
+    end: float
+    dead: bool
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    token: int
+    operation: Operation  # the claim
+    status: str           # of the claim's transaction
+    extensions: list = field(default_factory=list)
+    deadline_high: float = FOREVER
+    causes: list = field(default_factory=list)  # (from, cause): what may end all of it
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    job: Job
+    lease: Lease
+    attempt: int
+    hash: str
+    key: str
+    ends: list = field(default_factory=list)
+
+    @property
+    def begin(self):
+        return self.lease.operation.t_invoke
+
+    @property
+    def end(self):
+        return self.lease.operation.t_return
+
+    @property
+    def name(self):
+        return f"attempt {self.attempt} by {self.lease.operation.name}"
+
+
+class History:
+    """problems: what is wrong with the transactions themselves, as (rule, text)."""
+
+    def __init__(self, records, events, final):
+        self.final = final
+        self.events = events
+        self.problems = []
+        self.operations = list(self._merge(records))
+        self.stops = self._stops()
+        self.transactions = self._transactions()
+        self.jobs, self.by_id, self.by_key = [], {}, {}
+        self._collect_jobs()
+        self.leases, self.strangers = {}, []
+        self._collect_leases()
+        self._collect_ends()
+        for lease in self.leases.values():
+            self._bound(lease)
+        for job in self.jobs:
+            job.deliveries.sort(key=lambda delivery: delivery.end)
+
+    @classmethod
+    def load(cls, folder):
+        records, events = [], []
+        for file in sorted(Path(folder).glob("*.jsonl")):
+            lines = file.read_text().splitlines()
+            for number, line in enumerate(lines, 1):
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    if number == len(lines):  # its writer was killed
+                        continue
+                    raise
+                record.setdefault("client", file.stem)
+                (events if "event" in record else records).append(record)
+        return cls(records, events, json.loads((Path(folder) / "final.json").read_text()))
+
+    # ---- operations and stops
+
+    @staticmethod
+    def _merge(records):
+        pending = {}
+        for record in records:
+            known = {name: value for name, value in record.items() if name in FIELDS}
+            name = record["client"], record["n"]
+            if "op" in record:
+                pending[name] = Operation(**known)
+            else:
+                operation = pending[name]
+                for field_name, value in known.items():
+                    setattr(operation, field_name, value)
+        return pending.values()
+
+    def _stops(self):
+        found = [Stop(e["t_invoke"], e.get("t_return") or FOREVER, e["stops"]) for e in self.events if e.get("stops")]
+        return sorted(found, key=lambda stop: stop.begin)
+
+    def stop_after(self, time):
+        """When the next stop is over: by then whatever was under way has happened, or never will."""
+        return min((stop.end for stop in self.stops if stop.begin >= time), default=FOREVER)
+
+    # ---- transactions
+
+    def _transactions(self):
+        found = {}
+        marks = {tuple(mark) for mark in self.final["marks"]}
+        for operation in self.operations:
+            if operation.tx is None:
+                continue
+            name = operation.client, operation.tx
+            transaction = found.get(name) or found.setdefault(name, Transaction(*name))
+            transaction.operations.append(operation)
+            transaction.marked |= operation.mark
+            transaction.sync &= operation.sync
+            if operation.auto or operation.op in ("commit", "rollback"):
+                transaction.ending = operation
+        for transaction in found.values():
+            self._resolve(transaction, marks)
+        return found
+
+    def _resolve(self, transaction, marks):
+        ending = transaction.ending
+        if ending is None or ending.op == "rollback":
+            told = "aborted"
+        else:
+            told = {"ok": "committed", "fail": "aborted"}.get(ending.outcome, "unknown")
+        transaction.status = told
+        if transaction.marked:
+            stored = (transaction.client, transaction.number) in marks
+            transaction.status = "committed" if stored else "aborted"
+            self._compare(transaction, told)
+        if ending is not None:
+            transaction.begin = ending.t_invoke
+            transaction.end = ending.t_return if told == "committed" else self.stop_after(ending.t_invoke)
+        transaction.aborted_from = self._aborted_from(transaction)
+        self._undo(transaction)
+
+    def _compare(self, transaction, told):
+        name = f"transaction {transaction.client}:{transaction.number}"
+        if told == "aborted" and transaction.status == "committed":
+            self.problems.append(("R2", f"{name} failed, but its rows are there"))
+        if told == "committed" and transaction.status == "aborted":
+            crashed = any(stop.kind == "crash" and stop.end > transaction.ending.t_return for stop in self.stops)
+            if transaction.sync or not crashed:
+                self.problems.append(("R1", f"{name} was committed, but its rows are gone"))
+            else:
+                transaction.note = "lost"
+
+    @staticmethod
+    def _aborted_from(transaction):
+        """Since when the transaction may have been aborted, should it have been."""
+        last = None
+        for operation in transaction.operations:
+            if operation.op in ("commit", "rollback") or operation.outcome != "ok":
+                if operation.lost and last is not None:
+                    return last.t_invoke
+                return operation.t_invoke
+            last = operation
+        return last.t_invoke if last is not None else FOREVER
+
+    @staticmethod
+    def _undo(transaction):
+        """Rollbacks to savepoints: what they undid, and since when."""
+        failed = None
+        for number, operation in enumerate(transaction.operations):
+            if operation.outcome == "fail" and failed is None:
+                failed = operation.t_invoke
+            if operation.op != "undo":
+                continue
+            since = min(operation.t_invoke, failed if failed is not None else FOREVER)
+            for earlier in transaction.operations[:number]:
+                if earlier.n >= operation.since and earlier.undone is None:
+                    earlier.undone = since
+            failed = None
+
+    def transaction_of(self, operation):
+        return self.transactions[operation.client, operation.tx]
+
+    def status_of(self, operation):
+        """Whether what the statement did in its transaction has come true."""
+        if operation.undone is not None or operation.outcome == "fail":
+            return "aborted"
+        if operation.outcome == "unknown" and not operation.auto:
+            return "aborted"  # the connection was lost before COMMIT
+        return self.transaction_of(operation).status
+
+    # ---- jobs
+
+    def _collect_jobs(self):
+        for operation in self.operations:
+            if operation.op != "enqueue":
+                continue
+            status = self.status_of(operation)
+            for index, (key, checksum) in enumerate(operation.jobs):
+                job = Job(operation.queue, key, checksum, operation, status=status)
+                job.id = operation.ids[index] if operation.ids else None
+                self.jobs.append(job)
+                self.by_key[operation.queue, key] = job
+        for queue, rows in self.final["jobs"].items():
+            for row in rows:
+                self._name(queue, row[0], row[1])
+
+    def _name(self, queue, number, key):
+        """An enqueue whose answer was lost: the id comes from elsewhere."""
+        job = self.by_key.get((queue, key))
+        if job is not None and job.id is None:
+            job.id = number
+        if job is not None and job.status == "unknown":
+            job.status = "committed"
+        return job
+
+    # ---- leases
+
+    def _collect_leases(self):
+        for operation in self.operations:
+            if operation.op != "claim" or not operation.jobs:
+                continue
+            lease = Lease(operation.token, operation, self.status_of(operation))
+            if operation.token in self.leases:
+                self.problems.append(("R5", f"token {operation.token} was granted twice, last by {operation.name}"))
+            self.leases[operation.token] = lease
+            for number, attempt, key, checksum in operation.jobs:
+                job = self._name(operation.queue, number, key)
+                if job is None:
+                    self.strangers.append((operation, number, key))
+                    continue
+                delivery = Delivery(job, lease, attempt, checksum, key)
+                job.deliveries.append(delivery)
+                self.by_id[operation.token, number] = delivery
+        for operation in self.operations:
+            if operation.op == "extend" and operation.outcome != "fail" and operation.token in self.leases:
+                self.leases[operation.token].extensions.append(operation)
+
+    def _collect_ends(self):
+        for operation in self.operations:
+            if operation.op not in ENDS or operation.outcome == "fail":
+                continue
+            if operation.op == "release":  # at once, whatever becomes of the transaction
+                known = operation.outcome == "ok"
+                status, begin = "committed" if known else "unknown", operation.t_invoke
+                end = operation.t_return if known else FOREVER
+            else:
+                transaction = self.transaction_of(operation)
+                status, begin, end = self.status_of(operation), transaction.begin, transaction.end
+            self._end(operation, End(operation.op, operation, status, begin, end, operation.dead))
+
+    def _end(self, operation, end):
+        for number in operation.ids:
+            delivery = self.by_id.get((operation.token, number))
+            if delivery is not None:
+                delivery.ends.append(end)
+                delivery.job.ends.append(end)
+            elif end.status == "committed":
+                self.problems.append(("R6", f"{operation.name} ended job {operation.queue}/{number},"
+                                            f" which token {operation.token} never held"))
+
+    def _bound(self, lease):
+        """Deadlines, as early and as late as they can be, and what else may have ended the whole lease."""
+        claim = lease.operation
+        low, high = claim.t_invoke + claim.lease, claim.t_return + claim.lease
+        for extension in lease.extensions:
+            if extension.outcome == "ok":
+                low = extension.t_invoke + extension.lease
+            else:
+                low = min(low, extension.t_invoke + extension.lease)
+            high = max(high, extension.t_return + extension.lease)
+        if any(end.status != "committed" and end.kind != "release" for end in self._ends_of(lease)):
+            high = FOREVER  # an abort gives the holder more time
+        # Not from t_return on: that is when the client read the answer, perhaps long after.
+        lease.deadline_high = high
+        lease.causes.append((low, "expiry"))
+        if claim.undone is not None:
+            lease.causes.append((claim.undone, "rollback"))
+        elif lease.status != "committed":
+            lease.causes.append((self.transaction_of(claim).aborted_from, "rollback"))
+        if claim.hold == "session":
+            lease.causes.append((self._session_end(claim), "session"))
+        for stop in self.stops:
+            if stop.end > claim.t_invoke:
+                lease.causes.append((stop.begin, stop.kind))
+
+    def _ends_of(self, lease):
+        for number, *_ in lease.operation.jobs:
+            delivery = self.by_id.get((lease.token, number))
+            if delivery is not None:
+                yield from delivery.ends
+
+    def _session_end(self, claim):
+        if not hasattr(self, "_last_seen"):
+            self._last_seen = {}
+            for operation in self.operations:
+                name = operation.client, operation.session
+                if operation.outcome == "ok" and operation.op != "disconnect":
+                    self._last_seen[name] = max(self._last_seen.get(name, 0), operation.t_invoke)
+        return self._last_seen[claim.client, claim.session]
+
+
+def causes_of(delivery):
+    """All that may have ended this hold of the job, as (earliest time, cause)."""
+    found = [(max(begin, delivery.begin), cause) for begin, cause in delivery.lease.causes]
+    return found + [(end.begin, end.kind) for end in delivery.ends if end.status != "aborted"]
+
+
+def cause_before(delivery, time):
+    """Why the job could be given to somebody else at this time; None: it could not."""
+    feasible = {cause for begin, cause in causes_of(delivery) if begin <= time}
+    return next((cause for cause in CAUSES if cause in feasible), None)
+
+
+class Intervals:
+    """Times that are covered by any of many intervals."""
+
+    def __init__(self, pairs):
+        self.begins, self.ends = [], []
+        for begin, end in sorted(pairs):
+            if self.ends and begin <= self.ends[-1]:
+                self.ends[-1] = max(self.ends[-1], end)
+            else:
+                self.begins.append(begin)
+                self.ends.append(end)
+
+    def meets(self, begin, end):
+        index = bisect_left(self.ends, begin)
+        return index < len(self.ends) and self.begins[index] <= end

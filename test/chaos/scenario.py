@@ -1,0 +1,90 @@
+"""What is set up: queues of several kinds, and settings of servers."""
+from dataclasses import dataclass
+
+DAYS = "7 days"
+
+
+@dataclass(frozen=True)
+class Queue:
+    name: str
+    lease: float = 2.0      # s
+    max_attempts: int = 1000
+    backoff_base: float = 0
+    backoff_max: float = 0.2
+    backoff_jitter: float = 0.1
+    retention: str = DAYS   # else rows go, and final states cannot be read
+    segment_age: str = "1 day"
+    size: tuple = (0, 200)  # bytes of payload
+    batch: int = 300        # jobs enqueued at once, at most
+    delay: float = 0        # s, at most
+    retry_in: float = 0.3   # s, at most; for nack
+    hold: str = "time"
+    produce: float = 1      # share of the producers' time
+    consume: float = 1
+
+    @property
+    def retained(self):
+        return self.retention == DAYS
+
+    def create(self):
+        return (f"SELECT onceq.create_queue('{self.name}', lease => '{self.lease} s',"
+                f" max_attempts => {self.max_attempts}, backoff_base => '{self.backoff_base} s',"
+                f" backoff_max => '{self.backoff_max} s', backoff_jitter => {self.backoff_jitter},"
+                f" retention => '{self.retention}', segment_age => '{self.segment_age}')")
+
+    def describe(self):
+        return {"retained": self.retained, "max_attempts": self.max_attempts, "backoff_max": self.backoff_max,
+                "backoff_jitter": self.backoff_jitter}
+
+
+QUEUES = {queue.name: queue for queue in (
+    Queue("plain", produce=3, consume=3),
+    Queue("delayed", delay=1.5, retry_in=1, batch=60),
+    Queue("tiny", lease=0.3, batch=60),
+    Queue("session", hold="session", batch=60),
+    Queue("large", size=(2_000, 150_000), batch=4, produce=0.5, consume=0.5),
+    Queue("few", max_attempts=3, backoff_base=0.02, batch=40),
+    Queue("short", segment_age="1 s", retention="0 s", batch=100),
+    Queue("purged", batch=60, produce=0.5, consume=0.5),
+)}
+
+# Settings of the run's servers. The first kind is nearest to life; the others make rare things common.
+COMMON = {
+    "max_connections": 80,
+    "shared_buffers": "'64MB'",
+    "log_line_prefix": "'%m [%p] %b %e '",
+    "log_statement": "none",
+    "log_min_error_statement": "panic",
+    "log_autovacuum_min_duration": -1,
+    "statement_timeout": "'30s'",
+    "wal_writer_delay": "'100ms'",
+    "autovacuum_naptime": "'5s'",
+}
+KINDS = {
+    "life": {},
+    "hasty": {"onceq.suspicion_window": 0, "onceq.lease_journal_after": "'100ms'",
+              "onceq.worker_naptime": "'50ms'"},
+    "small": {"onceq.lease_slots": 64, "onceq.state_memory": "'256kB'", "onceq.suspicion_window": 0},
+    "journal": {"onceq.lease_journal_after": 0, "onceq.worker_naptime": "'100ms'"},
+}
+
+SCHEMA = """
+CREATE EXTENSION onceq;
+CREATE ROLE chaos LOGIN;
+GRANT onceq_operator TO chaos;
+CREATE SCHEMA chaos AUTHORIZATION chaos;
+CREATE TABLE chaos.mark (client text NOT NULL, tx int NOT NULL);
+CREATE TABLE chaos.effect (queue text NOT NULL, job bigint NOT NULL, token bigint NOT NULL, client text NOT NULL,
+    tx int NOT NULL);
+GRANT ALL ON chaos.mark, chaos.effect TO chaos;
+"""
+
+
+def set_up(connection):
+    connection.query(SCHEMA)
+    for queue in QUEUES.values():
+        connection.query(queue.create())
+        connection.query(f"SELECT onceq.grant_producer('{queue.name}', 'chaos'),"
+                         f" onceq.grant_consumer('{queue.name}', 'chaos')")
+    anchor = connection.value("SELECT privileges FROM onceq.queues WHERE queue = 'purged'")
+    connection.query(f"GRANT TRUNCATE ON {anchor} TO chaos")

@@ -1,0 +1,163 @@
+"""A throw-away server, and connections to it by plain libpq: what happens to a statement is what is recorded."""
+import calendar
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from psycopg import pq
+
+START_PATIENCE = 60  # s
+
+
+class Failed(Exception):
+    """The server refused the statement, and the connection lives."""
+
+    def __init__(self, sqlstate, message):
+        super().__init__(f"{sqlstate}: {message}")
+        self.sqlstate = sqlstate
+
+
+class Lost(Exception):
+    """The connection is gone; whether the statement was carried out is not known."""
+
+
+class Connection:
+    def __init__(self, conninfo):
+        self.pgconn = pq.PGconn.connect(conninfo.encode())
+        if self.pgconn.status != pq.ConnStatus.OK:
+            message = self.message()
+            self.close()
+            raise Lost(message)
+        self.pgconn.notice_handler = None
+        self.pid = self.pgconn.backend_pid
+        self.tag = ""
+
+    def message(self):
+        return self.pgconn.error_message.decode(errors="replace").strip()
+
+    def query(self, sql):
+        """The rows of the last statement, as text or None."""
+        result = self.pgconn.exec_(sql.encode())
+        if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+            self.tag = (result.command_status or b"").decode()
+            return [[text(result.get_value(row, column)) for column in range(result.nfields)]
+                    for row in range(result.ntuples)]
+        if self.pgconn.status != pq.ConnStatus.OK:
+            raise Lost(self.message())
+        raise Failed(text(result.error_field(pq.DiagnosticField.SQLSTATE)) or "?", self.message())
+
+    def value(self, sql):
+        return self.query(sql)[0][0]
+
+    def send_and_vanish(self, sql):
+        """Sends a statement and is gone before the answer, as a client that crashes."""
+        self.pgconn.send_query(sql.encode())
+        self.pgconn.flush()
+        with socket.socket(fileno=os.dup(self.pgconn.socket)) as own:
+            own.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+    def close(self):
+        self.pgconn.finish()
+
+
+def text(value):
+    return None if value is None else value.decode()
+
+
+class Server:
+    """bin, conf: as scripts/server.sh stages them. Must not run as root."""
+
+    def __init__(self, bin_folder, conf, folder, port=5432):
+        self.bin, self.conf, self.folder, self.port = Path(bin_folder), Path(conf), Path(folder), port
+        self.data, self.log = self.folder / "data", self.folder / "log"
+        self.fault_file = self.data / "fault.conf"
+
+    def create(self, settings, template=None):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if template is not None and template.exists():
+            shutil.copytree(template, self.data)
+        else:
+            self.run("initdb", "-N", "-A", "trust", "-U", "postgres", "--locale=C.UTF-8", "-E", "UTF8",
+                     "-D", self.data)
+            if template is not None:
+                shutil.copytree(self.data, template)
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
+            file.write(self.conf.read_text())
+            file.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\nport = {self.port}\n")
+            file.writelines(f"{name} = {value}\n" for name, value in settings.items())
+            file.write("include_if_exists = 'fault.conf'\n")
+        self.data.chmod(0o700)
+
+    def run(self, program, *arguments, check=True, timeout=None):
+        return subprocess.run([self.bin / program, *map(str, arguments)], check=check, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL if not check else None, timeout=timeout).returncode
+
+    def start(self):
+        """Also while the last processes of a killed server are leaving."""
+        deadline = time.monotonic() + START_PATIENCE
+        while self.run("pg_ctl", "-s", "-w", "-t", START_PATIENCE, "-D", self.data, "-l", self.log, "start",
+                       check=False) != 0:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the server does not start:\n{self.tail()}")
+            time.sleep(0.05)
+
+    def stop(self, mode="fast", patience=30):
+        """False: it is still there, as after a smart stop with clients that stay."""
+        return self.run("pg_ctl", "-s", "-w", "-t", patience, "-m", mode, "-D", self.data, "stop", check=False) == 0
+
+    def postmaster(self):
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def kill(self):
+        os.kill(self.postmaster(), signal.SIGKILL)
+
+    def reload(self):
+        os.kill(self.postmaster(), signal.SIGHUP)
+
+    def set_fault(self, fault):
+        """onceq.fault of all sessions and of the worker; empty: none."""
+        self.fault_file.write_text(f"onceq.fault = '{fault}'\n")
+        self.reload()
+
+    def conninfo(self, user="postgres", application="run.py"):
+        return f"host={self.folder} port={self.port} dbname=postgres user={user} application_name={application}"
+
+    def connect(self, **arguments):
+        return Connection(self.conninfo(**arguments))
+
+    def connect_when_up(self, patience=START_PATIENCE, **arguments):
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return self.connect(**arguments)
+            except Lost:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"the server is not up again:\n{self.tail()}") from None
+                time.sleep(0.02)
+
+    def log_size(self):
+        return self.log.stat().st_size
+
+    def log_since(self, offset):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            file.seek(offset)
+            return file.read()
+
+    def tail(self, lines=40):
+        return "\n".join(self.log_since(max(0, self.log_size() - 100_000)).splitlines()[-lines:])
+
+    def log_lines(self, offset_to_monotonic):
+        """Lines that might matter, as [monotonic time, line]."""
+        for line in self.log_since(0).splitlines():
+            stamp = re.match(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d+) UTC", line)
+            if stamp is None:
+                yield [0, line]
+                continue
+            seconds = calendar.timegm(time.strptime(stamp[1], "%Y-%m-%d %H:%M:%S")) + int(stamp[2]) / 1000
+            yield [seconds + offset_to_monotonic, line]
