@@ -17,15 +17,35 @@ class Result
   public:
 	explicit Result(PGresult *result) : result_(result) {}
 
-	int rows() const { return PQntuples(result_.get()); }
-	char const *value(int row, int column) const { return PQgetvalue(result_.get(), row, column); }
-	int length(int row, int column) const { return PQgetlength(result_.get(), row, column); }
-	PGresult *get() const { return result_.get(); }
+	int
+	rows() const
+	{
+		return PQntuples(result_.get());
+	}
+	char const *
+	value(int row, int column) const
+	{
+		return PQgetvalue(result_.get(), row, column);
+	}
+	int
+	length(int row, int column) const
+	{
+		return PQgetlength(result_.get(), row, column);
+	}
+	PGresult *
+	get() const
+	{
+		return result_.get();
+	}
 
   private:
 	struct Clear
 	{
-		void operator()(PGresult *result) const { PQclear(result); }
+		void
+		operator()(PGresult *result) const
+		{
+			PQclear(result);
+		}
 	};
 	std::unique_ptr<PGresult, Clear> result_;
 };
@@ -52,16 +72,17 @@ class Connection
 	Result
 	execute(char const *prepared, Values values)
 	{
-		return check(Result(PQexecPrepared(connection_.get(), prepared, static_cast<int>(values.size()),
-										   values.begin(), nullptr, nullptr, 0)));
+		return check(
+			Result(PQexecPrepared(connection_.get(), prepared, static_cast<int>(values.size()),
+								  values.begin(), nullptr, nullptr, 0)));
 	}
 
 	Result
 	query(std::string const &statement, Values values)
 	{
 		return check(Result(PQexecParams(connection_.get(), statement.c_str(),
-										 static_cast<int>(values.size()), nullptr, values.begin(), nullptr,
-										 nullptr, 0)));
+										 static_cast<int>(values.size()), nullptr, values.begin(),
+										 nullptr, nullptr, 0)));
 	}
 
 	// The one number the query returns; null: 0.
@@ -72,7 +93,11 @@ class Connection
 		return result.rows() == 0 ? 0 : std::atol(result.value(0, 0));
 	}
 
-	int server_process() const { return PQbackendPID(connection_.get()); }
+	int
+	server_process() const
+	{
+		return PQbackendPID(connection_.get());
+	}
 
   private:
 	Result
@@ -86,7 +111,11 @@ class Connection
 
 	struct Finish
 	{
-		void operator()(PGconn *connection) const { PQfinish(connection); }
+		void
+		operator()(PGconn *connection) const
+		{
+			PQfinish(connection);
+		}
 	};
 	std::unique_ptr<PGconn, Finish> connection_;
 };

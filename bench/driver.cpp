@@ -6,6 +6,7 @@
 // Each client is a thread with a connection of its own, which repeats the scenario's round with
 // prepared statements. Before that the queue is filled up to the backlog; if it runs dry, the run ends
 // early and its rate is that of the time it took. The server is found by PGHOST and its kind.
+#include <atomic>
 #include <barrier>
 #include <cstdio>
 #include <cstdlib>
@@ -16,24 +17,12 @@
 #include <thread>
 #include <vector>
 
-#include "connection.hpp"
+#include "client.hpp"
 #include "measure.hpp"
-#include "system.hpp"
 
 namespace {
 
 using namespace bench;
-
-struct Options
-{
-	std::string system;
-	std::string scenario;
-	int batch;
-	int clients;
-	double seconds;
-	long backlog;
-	bool snapshot; // held open by another session
-};
 
 using Arguments = std::map<std::string, std::string>;
 
@@ -59,149 +48,14 @@ options_of(Arguments arguments)
 		auto const node = arguments.extract(name);
 		return node.empty() ? std::string{otherwise} : node.mapped();
 	};
-	Options const options{take("system", "onceq"),
-						  take("scenario", "claim_ack"),
-						  std::stoi(take("batch", "1")),
-						  std::stoi(take("clients", "1")),
-						  std::stod(take("seconds", "1")),
-						  std::stol(take("backlog", "0")),
+	Options const options{take("system", "onceq"),         take("scenario", "claim_ack"),
+						  std::stoi(take("batch", "1")),   std::stoi(take("clients", "1")),
+						  std::stod(take("seconds", "1")), std::stol(take("backlog", "0")),
 						  take("snapshot", "0") == "1"};
 	if (!arguments.empty())
 		throw std::runtime_error("unknown argument: " + arguments.begin()->first);
 	return options;
 }
-
-// One client: its connection, and the rounds it repeats.
-class Client
-{
-  public:
-	Client(Statements const &statements, Options const &options) : batch_(options.batch)
-	{
-		connection_.prepare("claim", statements.claim);
-		connection_.prepare("ack", statements.ack);
-		connection_.prepare("ack_and_claim", statements.ack_and_claim);
-		connection_.prepare("enqueue", batch_ == 1 ? statements.enqueue : statements.enqueue_many);
-		connection_.prepare("select", "SELECT 1");
-		// Writes and flushes a commit record, and nothing else.
-		connection_.prepare("commit", "SELECT pg_logical_emit_message(true, '', '')");
-		payload_ = batch_ == 1 ? payload : payload_array(batch_);
-		acks_by_ids_ = statements.acks_by_ids;
-		round_ = find_round(options.scenario);
-	}
-
-	// Returns the number of jobs it went through; nothing: the queue is empty.
-	std::optional<int>
-	round()
-	{
-		return (this->*round_)();
-	}
-
-	// Leaves nothing claimed.
-	void
-	finish()
-	{
-		if (!handle_.empty())
-			connection_.execute("ack", {handle_.c_str()});
-	}
-
-  private:
-	using Round = std::optional<int> (Client::*)();
-
-	static Round
-	find_round(std::string const &scenario)
-	{
-		std::map<std::string, Round> const rounds = {{"claim_ack", &Client::claim_ack},
-													 {"ack_and_claim", &Client::ack_and_claim},
-													 {"enqueue", &Client::enqueue},
-													 {"cycle", &Client::cycle},
-													 {"select", &Client::select},
-													 {"commit", &Client::commit}};
-		auto const found = rounds.find(scenario);
-		if (found == rounds.end())
-			throw std::runtime_error("unknown scenario: " + scenario);
-		return found->second;
-	}
-
-	// What ack needs for the jobs of a claim's result: its token, or the array of their ids.
-	// Every payload is looked at, as a consumer would.
-	int
-	take(Result const &claimed)
-	{
-		int const count = claimed.rows();
-		handle_.clear();
-		if (count == 0)
-			return 0;
-		if (!acks_by_ids_)
-			handle_ = claimed.value(0, 1);
-		for (int i = 0; i < count; i++)
-		{
-			if (claimed.length(i, 2) < 100)
-				throw std::runtime_error("a payload is missing");
-			if (acks_by_ids_)
-				handle_.append(i == 0 ? "{" : ",").append(claimed.value(i, 0));
-		}
-		if (acks_by_ids_)
-			handle_.append("}");
-		return count;
-	}
-
-	std::optional<int>
-	claim_ack()
-	{
-		int const count = take(connection_.execute("claim", {}));
-		if (count == 0)
-			return {};
-		connection_.execute("ack", {handle_.c_str()});
-		handle_.clear();
-		return count;
-	}
-
-	std::optional<int>
-	ack_and_claim()
-	{
-		char const *const handle = handle_.empty() ? nullptr : handle_.c_str();
-		int const count = take(connection_.execute("ack_and_claim", {handle}));
-		return count == 0 ? std::nullopt : std::optional{count};
-	}
-
-	std::optional<int>
-	enqueue()
-	{
-		int const count = connection_.execute("enqueue", {payload_.c_str()}).rows();
-		if (count != batch_)
-			throw std::runtime_error("jobs are missing");
-		return count;
-	}
-
-	// Others may take this client's job, but then theirs is left.
-	std::optional<int>
-	cycle()
-	{
-		enqueue();
-		return claim_ack().value_or(0);
-	}
-
-	std::optional<int>
-	select()
-	{
-		connection_.execute("select", {});
-		return 1;
-	}
-
-	std::optional<int>
-	commit()
-	{
-		connection_.execute("commit", {});
-		return 1;
-	}
-
-	Connection connection_{"bench client"};
-	int batch_;
-	std::string payload_;
-	std::string handle_; // of what is claimed; empty: nothing
-	bool acks_by_ids_;
-	Round round_;
-};
 
 // What all clients share during a run.
 struct Run
@@ -213,22 +67,29 @@ struct Run
 	std::atomic<bool> stop{false};
 };
 
-struct Share
+struct Sum
 {
 	Histogram latency;
 	long jobs = 0;
 	long warm_up_jobs = 0;
+};
+
+// What one client had of it. The connection stays until all has been measured: a backend that ends is
+// counted twice, or not at all.
+struct Share : Sum
+{
+	std::optional<Client> client;
 	std::exception_ptr error;
 };
 
 // Until statements have their final plans, and caches are warm.
-constexpr int warm_up_rounds = 8;
+constexpr int warm_up_rounds = 6;
 constexpr int warm_up_rounds_of_one = 100;
 
 void
 run_client(Statements const &statements, Options const &options, Run &run, Share &share)
 {
-	std::optional<Client> client;
+	std::optional<Client> &client = share.client;
 	try
 	{
 		client.emplace(statements, options);
@@ -285,7 +146,9 @@ dead_rows(Connection &control)
 	// A backend adds its counts when it ends.
 	for (int tries = 0; tries < 2000; tries++)
 	{
-		if (control.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bench client'") == 0)
+		if (control.number(
+				"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bench client'") ==
+			0)
 			break;
 		std::this_thread::sleep_for(std::chrono::milliseconds(1));
 	}
@@ -302,22 +165,25 @@ void
 wait_for_end(Run const &run, double seconds)
 {
 	Clock::time_point const end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-													  std::chrono::duration<double>(seconds));
+													 std::chrono::duration<double>(seconds));
 	while (!run.stop && Clock::now() < end)
 		std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
 void
-print(Options const &options, Share const &total, double elapsed, long wal, long dead, Cpu const &cpu)
+print(Options const &options, Sum const &total, double elapsed, long wal, long dead, Cpu const &cpu)
 {
 	double const jobs = static_cast<double>(std::max(total.jobs, 1L));
-	std::printf("system=%s scenario=%s batch=%d clients=%d snapshot=%d jobs=%ld seconds=%.3f rate=%.0f "
-				"p50_us=%.0f p99_us=%.0f max_us=%.0f wal_bytes=%.1f dead=%.3f cpu_us=%.2f driver_cpu_us=%.2f others_percent=%.0f\n",
-				options.system.c_str(), options.scenario.c_str(), options.batch, options.clients,
-				options.snapshot, total.jobs, elapsed, jobs / elapsed, total.latency.quantile(0.5),
-				total.latency.quantile(0.99), total.latency.quantile(1), static_cast<double>(wal) / jobs,
-				static_cast<double>(dead) / (jobs + static_cast<double>(total.warm_up_jobs)), cpu.server * 1e6 / jobs, cpu.driver * 1e6 / jobs,
-				100 * cpu.others() / (elapsed * std::thread::hardware_concurrency()));
+	std::printf(
+		"system=%s scenario=%s batch=%d clients=%d snapshot=%d jobs=%ld seconds=%.3f rate=%.0f "
+		"p50_us=%.0f p99_us=%.0f max_us=%.0f wal_bytes=%.1f dead=%.3f cpu_us=%.2f "
+		"driver_cpu_us=%.2f others_percent=%.0f\n",
+		options.system.c_str(), options.scenario.c_str(), options.batch, options.clients,
+		options.snapshot, total.jobs, elapsed, jobs / elapsed, total.latency.quantile(0.5),
+		total.latency.quantile(0.99), total.latency.quantile(1), static_cast<double>(wal) / jobs,
+		static_cast<double>(dead) / (jobs + static_cast<double>(total.warm_up_jobs)),
+		cpu.server * 1e6 / jobs, cpu.driver * 1e6 / jobs,
+		100 * cpu.others() / (elapsed * std::thread::hardware_concurrency()));
 }
 
 void
@@ -353,7 +219,7 @@ run(Options const &options)
 	Cpu const cpu = cpu_now(control.server_process()) - cpu_before;
 	long const wal = wal_position(control) - wal_before;
 
-	Share total;
+	Sum total;
 	for (Share const &share : shares)
 	{
 		if (share.error)
@@ -362,6 +228,7 @@ run(Options const &options)
 		total.jobs += share.jobs;
 		total.warm_up_jobs += share.warm_up_jobs;
 	}
+	shares.clear();
 	print(options, total, elapsed.count(), wal, dead_rows(control) - dead_before, cpu);
 }
 

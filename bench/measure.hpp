@@ -90,7 +90,11 @@ struct Cpu
 	double driver;
 
 	// Used by anybody but us.
-	double others() const { return std::max(0.0, machine - server - driver); }
+	double
+	others() const
+	{
+		return std::max(0.0, machine - server - driver);
+	}
 
 	Cpu
 	operator-(Cpu const &before) const

@@ -5,14 +5,17 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-TITLES = {
-    "claim": "Claim, then acknowledge: two statements, two transactions",
-    "lean": "The same, compared with the least SKIP LOCKED queue that still works",
-    "ack_and_claim": "Acknowledge and claim in one statement",
-    "enqueue": "Enqueue",
+# section: title, and what alternates in it
+COMPARISONS = {
+    "claim": ("Claim, then ack: two statements, two transactions", "onceq", "SKIP LOCKED"),
+    "lean": ("The same, and the least SKIP LOCKED queue that still works", "onceq", "lean SKIP LOCKED"),
+    "forms": ("onceq: claim and ack, and both in one statement", "claim, ack", "ack_and_claim"),
+    "enqueue": ("Enqueue", "onceq", "SKIP LOCKED"),
 }
-HEAD = ["batch", "clients", "onceq jobs/s", "SKIP LOCKED jobs/s", "ratio", "WAL B/job", "dead rows/job",
-        "server CPU µs/job", "round p50 / p99 / max ms: onceq", "SKIP LOCKED", "others"]
+INTRODUCTION = """\
+Medians (least–greatest). A ratio is one of neighbouring runs. Two values in a column are one of each
+side. A round is what a client repeats: p50 and p99 are medians, max is the greatest of all runs.
+Others: the share of the processors that others used meanwhile."""
 
 
 def read_runs(file):
@@ -22,31 +25,38 @@ def read_runs(file):
         yield {name: float(value) if value[0].isdigit() else value for name, value in run.items()}
 
 
-def spread(values, form):
-    """The median, and how far apart the runs were."""
-    return f"{form(median(values))} ({form(min(values))}–{form(max(values))})"
-
-
 def whole(value):
     return f"{value:,.0f}"
 
 
 def ratio(value):
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
-
-
-def middle(runs, name):
-    return median(run[name] for run in runs)
+    return f"{value:.2f}" if value < 2 else f"{value:.1f}"
 
 
 def small(value):
     """Two digits are enough for what a job costs."""
-    return "0" if value < 0.0005 else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return "0" if value < 0.005 else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def spread(values, form):
+    return f"{form(median(values))} ({form(min(values))}–{form(max(values))})"
+
+
+def rates(runs):
+    return spread([run["rate"] for run in runs], whole)
+
+
+def ratios(upper, lower):
+    return spread([one["rate"] / other["rate"] for one, other in zip(upper, lower)], ratio)
 
 
 def latency(runs):
-    return " / ".join(f"{value / 1000:.2f}" for value in (
-        middle(runs, "p50_us"), middle(runs, "p99_us"), max(run["max_us"] for run in runs)))
+    p50, p99 = (median(run[name] for run in runs) for name in ("p50_us", "p99_us"))
+    return " / ".join(f"{value / 1000:.2f}" for value in (p50, p99, max(run["max_us"] for run in runs)))
+
+
+def others(runs):
+    return f"{median(run['others_percent'] for run in runs):.0f} %"
 
 
 def table(head, rows):
@@ -58,38 +68,32 @@ def table(head, rows):
 
 
 def compared(runs):
-    """A row per batch and number of clients; the n-th run of onceq is compared with the n-th of the other."""
+    """A row per batch and number of clients."""
     cells = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        cells[run["batch"], run["clients"]][run["system"]].append(run)
-    for (batch, clients), systems in cells.items():
-        ours, theirs = systems.values()
+        cells[run["batch"], run["clients"]][run["system"], run["scenario"]].append(run)
+    for (batch, clients), sides in cells.items():
+        first, second = sides.values()
 
         def both(name):
-            return f"{small(middle(ours, name))} / {small(middle(theirs, name))}"
-        yield [whole(batch), whole(clients),
-               *(spread([run["rate"] for run in side], whole) for side in (ours, theirs)),
-               spread([a["rate"] / b["rate"] for a, b in zip(ours, theirs)], ratio),
-               both("wal_bytes"), both("dead"), both("cpu_us"), latency(ours), latency(theirs),
-               f"{middle(ours + theirs, 'others_percent'):.0f} %"]
+            return " / ".join(small(median(run[name] for run in side)) for side in (first, second))
+        yield [whole(batch), whole(clients), rates(first), rates(second), ratios(first, second),
+               both("wal_bytes"), both("dead"), both("cpu_us"), latency(first), latency(second),
+               others(first + second)]
 
 
-def snapshot_rows(runs):
-    cells = defaultdict(lambda: defaultdict(list))
+def with_snapshot(runs):
+    cells = defaultdict(lambda: ([], []))
     for run in runs:
-        cells[run["scenario"], run["batch"], run["system"]][run["snapshot"]].append(run)
-    for (scenario, batch, system), sides in cells.items():
-        without, held = sides[0], sides[1]
+        cells[run["scenario"], run["batch"], run["system"]][int(run["snapshot"])].append(run)
+    for (scenario, batch, system), (without, held) in cells.items():
         what = {"claim_ack": "claim, ack", "cycle": "enqueue, claim, ack"}[scenario]
-        yield [f"{what} × {batch:.0f}", system.replace("skip_locked", "SKIP LOCKED"),
-               *(spread([run["rate"] for run in side], whole) for side in (without, held)),
-               spread([a["rate"] / b["rate"] for a, b in zip(held, without)], ratio),
-               latency(without), latency(held), f"{middle(without + held, 'others_percent'):.0f} %"]
+        yield [f"{what} × {batch:.0f}", {"onceq": "onceq"}.get(system, "SKIP LOCKED"), rates(without), rates(held),
+               ratios(held, without), latency(without), latency(held), others(without + held)]
 
 
-def floor_rows(runs):
-    names = {"select": "`SELECT 1`", "commit": "durable commit of nothing"}
-    for scenario, name in names.items():
+def floor(runs):
+    for scenario, name in ("select", "`SELECT 1`"), ("commit", "durable commit of next to nothing"):
         yield [name] + [whole(run["rate"]) for run in runs if run["scenario"] == scenario]
 
 
@@ -97,25 +101,19 @@ def report(machine, runs):
     sections = defaultdict(list)
     for run in runs:
         sections[run["section"]].append(run)
-    yield "# onceq and a hand-written SKIP LOCKED queue"
-    yield ""
+    yield from ["# onceq and a hand-written SKIP LOCKED queue", ""]
     yield from (f"* {line}" for line in machine)
-    yield ""
-    yield "Medians (least–greatest). A ratio is taken within a pair of runs, one right after the other. Columns with"
-    yield "two values: onceq / SKIP LOCKED. A round is what a client repeats; others: what they used of the processors."
-    yield ""
-    yield "## What the machine can do, per second"
-    yield ""
-    yield from table(["", "1 client", "4 clients", "16 clients"], floor_rows(sections["floor"]))
-    for section, title in TITLES.items():
+    yield from ["", INTRODUCTION, "", "## What the machine can do, per second", ""]
+    yield from table(["", "1 client", "4 clients", "16 clients"], floor(sections["floor"]))
+    for section, (title, first, second) in COMPARISONS.items():
         if section in sections:
-            yield f"## {title}"
-            yield ""
-            yield from table(HEAD, compared(sections[section]))
-    yield "## While another session holds a snapshot"
-    yield ""
-    yield from table(["4 clients", "queue", "jobs/s without", "jobs/s with", "with / without",
-                      "round p50 / p99 / max ms: without", "with", "others"], snapshot_rows(sections["snapshot"]))
+            yield from [f"## {title}", ""]
+            yield from table(["batch", "clients", f"{first}, jobs/s", f"{second}, jobs/s", "ratio", "WAL B/job",
+                              "dead rows/job", "server CPU µs/job", f"p50 / p99 / max ms: {first}", second,
+                              "others"], compared(sections[section]))
+    yield from ["## While another session holds a snapshot; 4 clients", ""]
+    yield from table(["round", "queue", "jobs/s without", "jobs/s with", "with / without",
+                      "p50 / p99 / max ms: without", "with", "others"], with_snapshot(sections["snapshot"]))
 
 
 def main():

@@ -6,7 +6,7 @@
 #   QUICK=1 make bench      the figures that matter most, in less than one
 #
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
-#   DURATION=0.7   seconds of one run
+#   DURATION=0.6   seconds of one run
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
 # The load comes from the same machine. What others take of it is reported with each figure.
@@ -15,20 +15,19 @@ cd "$(dirname "$0")/.."
 
 scripts/install_dependencies.sh
 . scripts/server.sh
-pairs=${PAIRS:-3}
 quick=${QUICK:-}
-duration=${DURATION:-$([ "$quick" ] && echo 0.4 || echo 0.7)}
+pairs=${PAIRS:-3}
+duration=${DURATION:-$([ "$quick" ] && echo 0.4 || echo 0.6)}
 patience=${PATIENCE:-0}
-out=$top/build/bench
+out=$PWD/build/bench
 mkdir -p "$out"
 : >"$out/runs.txt"
 
 # ---- One run, and a comparison: runs that alternate ----
 
-# run section=… name=value…: as the driver takes them
+# run section=… name=value…: the rest is the driver's
 run() {
-	local section=$1
-	"$out/driver" "${@:2}" | sed "s/^/$section /" | tee -a "$out/runs.txt" >&2
+	"$out/driver" "${@:2}" | sed "s/^/$1 /" | tee -a "$out/runs.txt" >&2
 }
 
 # Percent of the processors' time used within half a second.
@@ -44,41 +43,38 @@ wait_for_quiet() {
 	while [ $SECONDS -lt $end ] && [ "$(busy)" -gt 20 ]; do :; done
 }
 
-# compare "SYSTEM…" name=value…
+# compare "name=value… / name=value…" name=value…: what differs, and what does not
 compare() {
-	local pair system
+	local pair side sides
+	IFS=/ read -ra sides <<<"$1"
 	for ((pair = 1; pair <= pairs; pair++)); do
 		wait_for_quiet
-		for system in $1; do
-			run "${@:2}" "system=$system" "seconds=$duration"
+		for side in "${sides[@]}"; do
+			# shellcheck disable=SC2086 # words of their own
+			run "${@:2}" $side
 		done
 	done
 }
 
-compare_with_snapshot() {
-	local pair system snapshot
-	for ((pair = 1; pair <= pairs; pair++)); do
-		wait_for_quiet
-		for system in onceq skip_locked; do
-			for snapshot in 0 1; do
-				run "$@" "system=$system" "snapshot=$snapshot"
-			done
-		done
-	done
-}
+# ---- The sections of the report ----
 
-# Enough jobs for a run, in both queues.
+both="system=onceq / system=skip_locked"
+lean="system=onceq / system=skip_locked_lean"
+forms="system=onceq / system=onceq scenario=ack_and_claim"
+snapshots="system=onceq snapshot=0 / system=onceq snapshot=1 / system=skip_locked snapshot=0 / system=skip_locked snapshot=1"
+
+# Enough jobs for a run.
 backlog_for() {
 	case $1 in
-		1) echo 30000 ;;
-		10) echo 150000 ;;
+		1) echo 20000 ;;
+		10) echo 100000 ;;
 		*) echo 400000 ;;
 	esac
 }
 
-# Both queues anew, so that no section measures what another has left.
+# All queues anew, so that nothing measures what another has left.
 begin() {
-	echo "-- $1" >&2
+	echo "-- $*" >&2
 	psql -Xq -v ON_ERROR_STOP=1 >/dev/null <<-'SQL'
 		SET client_min_messages = warning;
 		SELECT onceq.drop_queue('bench', if_exists => true);
@@ -87,51 +83,41 @@ begin() {
 	SQL
 }
 
-# ---- The sections of the report ----
-
-measure_floor() {
-	local clients scenario
-	for scenario in select commit; do
-		for clients in 1 4 16; do
-			run section=floor "scenario=$scenario" "clients=$clients" seconds=0.5
-		done
-	done
-}
-
-# measure SECTION SCENARIO BATCHES CLIENTS [SYSTEMS]
+# measure SECTION SIDES BATCHES CLIENTS [name=value…]: claim and ack, unless a scenario is named
 measure() {
 	local batch clients
 	for batch in $3; do
 		begin "$1 x $batch"
 		for clients in $4; do
-			compare "${5:-onceq skip_locked}" "section=$1" "scenario=$2" "batch=$batch" "clients=$clients" \
-				"backlog=$([ "$2" = enqueue ] && echo 0 || backlog_for "$batch")"
+			compare "$2" "section=$1" "batch=$batch" "clients=$clients" "seconds=$duration" \
+				"backlog=$(backlog_for "$batch")" "${@:5}"
 		done
 	done
 }
 
-measure_snapshot() {
-	begin "snapshot x 100"
-	compare_with_snapshot section=snapshot scenario=claim_ack batch=100 clients=4 \
-		"backlog=$(backlog_for 100)" "seconds=$duration"
-	[ ! "$quick" ] || return 0
-	begin "snapshot, job by job"
-	compare_with_snapshot section=snapshot scenario=cycle batch=1 clients=4 seconds=3
+measure_floor() {
+	local clients scenario
+	for scenario in select commit; do
+		for clients in 1 4 16; do
+			run section=floor "scenario=$scenario" "clients=$clients" seconds=0.4
+		done
+	done
+}
+
+measure_quick() {
+	measure claim "$both" "1 100" 4
+	measure enqueue "$both" "1 1000" 4 scenario=enqueue backlog=0
+	measure snapshot "$snapshots" 100 4
 }
 
 measure_all() {
-	measure_floor
-	if [ "$quick" ]; then
-		measure claim claim_ack "1 100" 4
-		measure enqueue enqueue "1 1000" 4
-	else
-		measure claim claim_ack "1 10 100 1000" "1 4 16"
-		measure lean claim_ack "1 100" 4 "onceq skip_locked_lean"
-		measure ack_and_claim ack_and_claim "1 100" 4
-		measure enqueue enqueue 1 "1 16"
-		measure enqueue enqueue "100 1000" "1 4"
-	fi
-	measure_snapshot
+	measure claim "$both" "1 10 100 1000" "1 4 16"
+	measure lean "$lean" "1 100" 4
+	measure forms "$forms" "1 100" 4
+	measure enqueue "$both" 1 "1 16" scenario=enqueue backlog=0
+	measure enqueue "$both" "100 1000" "1 4" scenario=enqueue backlog=0
+	measure snapshot "$snapshots" 100 4
+	measure snapshot "$snapshots" 1 4 scenario=cycle backlog=0 seconds=3
 }
 
 # ---- Where it was measured ----
@@ -141,15 +127,14 @@ describe() {
 		max_wal_size checkpoint_timeout autovacuum max_connections"
 	echo "processors: $(nproc) x $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)"
 	echo "memory: $(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo)"
-	echo "system: $(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r), data on $(stat -f -c %T "$server")"
+	echo "system: $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release), Linux $(uname -r)," \
+		"data on $(df --output=fstype "$work" | tail -n 1)"
 	echo "PostgreSQL: $(psql -XAtc 'SHOW server_version')"
-	echo "onceq: $(psql -XAtc "SELECT extversion FROM pg_extension WHERE extname = 'onceq'")" \
-		"$(git rev-parse --short HEAD 2>/dev/null)$(git diff --quiet HEAD -- src sql 2>/dev/null || echo ', changed')"
-	echo "settings: $(for name in $settings; do
-		printf '%s=%s ' "$name" "$(psql -XAtc "SHOW $name")"
-	done)"
-	echo "load: one process, unix socket, prepared statements, a transaction per statement"
-	echo "runs: $pairs x $duration s each, $(date -u +%F)"
+	echo "onceq: $(psql -XAtc "SELECT extversion FROM pg_extension WHERE extname = 'onceq'")," \
+		"$(git describe --always --dirty 2>/dev/null || echo 'not from a repository')"
+	echo "settings:$(for name in $settings; do printf ' %s=%s' "$name" "$(psql -XAtc "SHOW $name")"; done)"
+	echo "load: one process on the same machine, unix socket, prepared statements, a transaction each"
+	echo "runs: $pairs of $duration s for each figure, $(date -u +%F)"
 }
 
 stage release >"$work/build.log" 2>&1 || { cat "$work/build.log" && exit 1; }
@@ -158,5 +143,10 @@ g++ -std=c++20 -O2 -Wall -Wextra -I"$("$PG_CONFIG" --includedir)" -o "$out/drive
 server_start release fsync=on synchronous_commit=on shared_buffers=2GB max_wal_size=16GB checkpoint_timeout=30min
 psql -Xq -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION onceq' -f bench/skip_locked.sql
 describe >"$out/machine.txt"
-measure_all
+measure_floor
+if [ "$quick" ]; then
+	measure_quick
+else
+	measure_all
+fi
 python3 bench/report.py "$out/machine.txt" "$out/runs.txt" | tee "$out/report.md"

@@ -37,7 +37,7 @@ struct Statements
 	std::string enqueue_many;  // $1 jsonb[]
 	std::string claim;         // returns id, handle, payload
 	std::string ack;           // $1: the handle of the claim, or its ids
-	std::string ack_and_claim; // $1 the same, or null
+	std::string ack_and_claim; // $1 the same, or null; empty: it has none
 	bool acks_by_ids;
 	std::string count_ready;
 	std::string fill;   // $1 jsonb, $2 count
@@ -52,10 +52,12 @@ onceq_statements(std::string const &batch)
 		.enqueue_many = "SELECT * FROM onceq.enqueue_many('bench', $1)",
 		.claim = "SELECT id, token, payload FROM onceq.claim('bench', " + batch + ")",
 		.ack = "SELECT onceq.ack($1)",
-		.ack_and_claim = "SELECT id, token, payload FROM onceq.ack_and_claim($1, 'bench', " + batch + ")",
+		.ack_and_claim =
+			"SELECT id, token, payload FROM onceq.ack_and_claim($1, 'bench', " + batch + ")",
 		.acks_by_ids = false,
 		.count_ready = "SELECT ready FROM onceq.queue_stats WHERE queue = 'bench'",
-		.fill = "SELECT count(*) FROM onceq.enqueue_many('bench', array_fill($1::jsonb, ARRAY[$2::int]))",
+		.fill = "SELECT count(*) FROM onceq.enqueue_many('bench', array_fill($1::jsonb, "
+				"ARRAY[$2::int]))",
 		.settle = "SELECT 1", // there is nothing to vacuum
 	};
 }
@@ -66,18 +68,22 @@ inline Statements
 skip_locked_statements(std::string const &table, std::string const &set, std::string const &ready,
 					   std::string const &batch)
 {
-	std::string const take = "UPDATE " + table + " SET " + set + " WHERE id = ANY (ARRAY(SELECT id FROM " + table +
-							 " WHERE " + ready + " FOR UPDATE SKIP LOCKED LIMIT " + batch + ")) RETURNING id, id, payload";
-	std::string const remove = "DELETE FROM " + table + " WHERE id = ANY ($1::bigint[])";
+	std::string const take = "UPDATE " + table + " SET " + set +
+							 " WHERE id = ANY (ARRAY(SELECT id FROM " + table + " WHERE " + ready +
+							 " FOR UPDATE SKIP LOCKED LIMIT " + batch +
+							 ")) RETURNING id, id, payload";
 	return {
 		.enqueue = "INSERT INTO " + table + " (payload) VALUES ($1) RETURNING id",
-		.enqueue_many = "INSERT INTO " + table + " (payload) SELECT unnest($1::jsonb[]) RETURNING id",
+		.enqueue_many =
+			"INSERT INTO " + table + " (payload) SELECT unnest($1::jsonb[]) RETURNING id",
 		.claim = take,
-		.ack = remove,
-		.ack_and_claim = "WITH acked AS (" + remove + ") " + take,
+		.ack = "DELETE FROM " + table + " WHERE id = ANY ($1::bigint[])",
+		// A statement that does both runs into deadlocks: SKIP LOCKED waits once it follows a row's updates.
+		.ack_and_claim = "",
 		.acks_by_ids = true,
 		.count_ready = "SELECT count(*) FROM " + table + " WHERE lease_until IS NULL",
-		.fill = "INSERT INTO " + table + " (payload) SELECT $1::jsonb FROM generate_series(1, $2::int)",
+		.fill =
+			"INSERT INTO " + table + " (payload) SELECT $1::jsonb FROM generate_series(1, $2::int)",
 		.settle = "VACUUM (ANALYZE) " + table,
 	};
 }
@@ -88,9 +94,10 @@ statements_of(std::string const &system, int batch)
 	if (system == "onceq")
 		return onceq_statements(std::to_string(batch));
 	if (system == "skip_locked")
-		return skip_locked_statements("bench.job", "attempt = attempt + 1, lease_until = now() + interval '30 s'",
-									  "lease_until IS NULL AND run_at <= now() ORDER BY priority DESC, run_at, id",
-									  std::to_string(batch));
+		return skip_locked_statements(
+			"bench.job", "attempt = attempt + 1, lease_until = now() + interval '30 s'",
+			"lease_until IS NULL AND run_at <= now() ORDER BY priority DESC, run_at, id",
+			std::to_string(batch));
 	if (system == "skip_locked_lean")
 		return skip_locked_statements("bench.lean_job", "lease_until = now() + interval '30 s'",
 									  "lease_until IS NULL ORDER BY id", std::to_string(batch));

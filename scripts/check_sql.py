@@ -14,7 +14,7 @@ KINDS = "FUNCTION|PROCEDURE|VIEW|TYPE|TABLE|DOMAIN|AGGREGATE"
 def text_of(pattern, noise=None):
     """The files of a pattern as one text, without noise."""
     text = "\n".join(file.read_text() for file in sorted(TOP.glob(pattern)))
-    return re.sub(noise, " ", text, flags=re.DOTALL) if noise else text
+    return re.sub(noise, " ", text, flags=re.DOTALL | re.MULTILINE) if noise else text
 
 
 def sqlstates(source):
@@ -33,7 +33,7 @@ def sqlstates(source):
 def main():
     problems = []
     install = text_of("sql/install/*.sql", r"--[^\n]*|'(?:[^']|'')*'|(\$\w*\$).*?\1")
-    source = text_of("src/**/*.[ch]pp", r"//[^\n]*|/\*.*?\*/")
+    source = text_of("src/**/*.[ch]pp", r"//[^\n]*|/\*.*?\*/|^#ifdef ONCEQ_TESTING\b.*?^#(?:else|endif)")
     reference = text_of("doc/reference/*.md")
     settings, errors = text_of("doc/reference/settings.md"), text_of("doc/reference/errors.md")
 

@@ -27,7 +27,7 @@ SELECT min(token) AS token FROM onceq.claim('ack', 4) \gset
 SELECT onceq.ack(:token, ack_id(2), '{"sent": true}');
 SELECT onceq.ack(token => :token, id => ack_id(3), result => NULL);
 SELECT onceq.ack(:token, ack_id(4), 'null');
-SELECT payload, state, result, finished_at >= enqueued_at AS finished, attempt, worker, lease_until, due_at
+SELECT payload, state, result, finished_at >= enqueued_at AS finished, attempt, worker, lease_until > clock_timestamp() AS leased, due_at
 FROM onceq.jobs('ack') ORDER BY id DESC LIMIT 4;
 \set VERBOSITY sqlstate
 SELECT onceq.ack(:token, ack_id(2), '"again"');

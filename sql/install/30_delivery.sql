@@ -24,12 +24,12 @@ COMMENT ON FUNCTION onceq.enqueue_many(text, jsonb[], jsonb[], int, timestamptz,
 'adds up to 10,000 jobs and returns their ids in order; errors as onceq.enqueue()';
 
 CREATE FUNCTION onceq.claim(queue text, count int DEFAULT 1, lease interval DEFAULT NULL,
-	worker text DEFAULT NULL, hold text DEFAULT 'time')
+	wait interval DEFAULT '0', worker text DEFAULT NULL, hold text DEFAULT 'time')
 RETURNS TABLE (id bigint, token bigint, attempt int, payload jsonb, headers jsonb, priority int,
 	enqueued_at timestamptz, lease_until timestamptz)
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_claim';
-COMMENT ON FUNCTION onceq.claim(text, int, interval, text, text) IS
-'leases up to count (1 to 1000) ready jobs to the caller, highest priority first, then lowest id; lease 100 ms to 12 h, NULL: the queue''s; hold ''session'': lost when the session ends; callable only in FROM; errors: 0A000, 22004, 22023, 42704, 42501, 53400 onceq.lease_slots, 55000';
+COMMENT ON FUNCTION onceq.claim(text, int, interval, interval, text, text) IS
+'leases up to count (1 to 1000) ready jobs to the caller, highest priority first, then lowest id; lease 100 ms to 12 h, NULL: the queue''s; wait 0 to 60 s for the first job, in READ COMMITTED only; hold ''session'': lost when the session ends; callable only in FROM; errors: 0A000, 22004, 22023, 25001 wait with a fixed snapshot, 42704, 42501, 53400 onceq.lease_slots, 55000';
 
 CREATE FUNCTION onceq.ack(token bigint)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_ack';

@@ -34,6 +34,8 @@ constexpr int day_s = 24 * 60 * 60;
 constexpr int payload_max_kb_hard = 16 * 1024;
 
 const IntSetting int_settings[] = {
+	{"onceq.audit_interval", "Time between two audits of each queue by the worker; 0: none.",
+	 &settings.audit_interval_s, 3600, 0, day_s, PGC_SIGHUP, GUC_UNIT_S},
 	{"onceq.lease_journal_after", "Time a lease is held before the worker writes it to the lease journal.",
 	 &settings.lease_journal_after_ms, 2000, 0, 60 * minute_ms, PGC_SIGHUP, GUC_UNIT_MS},
 	{"onceq.lease_slots", "Number of leases that can be held at once, in all databases.",

@@ -10,6 +10,7 @@ namespace onceq::base {
 
 struct Settings
 {
+	int audit_interval_s; // 0: never
 	int lease_slots;
 	int state_memory_kb;
 	int max_queues;

@@ -7,8 +7,11 @@
 
 #include "board/audit.hpp"
 
+#include "base/clock.hpp"
 #include "base/fault.hpp"
+#include "base/settings.hpp"
 #include "board/build.hpp"
+#include "board/each_queue.hpp"
 #include "board/transaction.hpp"
 #include "store/store.hpp"
 
@@ -168,6 +171,53 @@ audit_board(catalog::Queue const &queue, VisitDifference visit, void *argument)
 		compare(*audit);
 	}
 	MemoryContextDelete(context);
+}
+
+namespace {
+
+// The worker has other duties: at 2^20 jobs each, two are read within a second.
+constexpr int undrained_segments_max = 2;
+
+void
+log_difference(Difference const &difference, void *argument)
+{
+	catalog::Queue const &queue = *static_cast<catalog::Queue const *>(argument);
+	ereport(LOG, (errmsg("state of job " INT64_FORMAT " of queue \"%s\" was wrong and has been repaired",
+						 difference.id, queue.name),
+				  errdetail("It was %d and is %d.", static_cast<int>(difference.board),
+							static_cast<int>(difference.stored))));
+}
+
+core::Microseconds
+audit_quietly(catalog::Queue const &queue)
+{
+	store::Segments const segments = store::all_segments(queue.id);
+	int undrained = 0;
+	for (int i = 0; i < segments.count; i++)
+		undrained += segments.segment[i].drained_at == core::wall_never;
+	if (!queue.dropped && undrained <= undrained_segments_max)
+		audit_board(queue, log_difference, const_cast<catalog::Queue *>(&queue));
+	return PG_INT64_MAX;
+}
+
+} // namespace
+
+core::Microseconds
+audit_boards()
+{
+	static core::Monotonic next = core::monotonic_never;
+
+	core::Microseconds const interval =
+		base::settings.audit_interval_s * core::microseconds_per_second;
+	core::Monotonic const now = base::now_monotonic();
+	if (interval == 0 || next == core::monotonic_never)
+		next = now + interval; // not at the start, when all was just built
+	if (interval > 0 && now >= next)
+	{
+		for_each_queue("audit", audit_quietly, interval);
+		next = now + interval;
+	}
+	return interval > 0 ? Max(next.us - now.us, int64{0}) : 3600 * core::microseconds_per_second;
 }
 
 } // namespace onceq::board

@@ -18,4 +18,8 @@ struct Difference
 using VisitDifference = void (*)(Difference const &difference, void *argument);
 void audit_board(catalog::Queue const &queue, VisitDifference visit, void *argument);
 
+// Chore: audits every queue of the database once in onceq.audit_interval, unless that would take long
+// (more than a few undrained segments), and logs what it repaired.
+core::Microseconds audit_boards();
+
 } // namespace onceq::board

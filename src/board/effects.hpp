@@ -55,9 +55,11 @@ struct Spare
 	int chunk; // to be reserved next
 };
 
+// Whom to wake after B is released.
 struct Wakes
 {
 	bool worker;
+	std::int64_t ready; // jobs of this board that became ready
 };
 
 void commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept;

@@ -51,17 +51,27 @@ template <typename Effect>
 void
 for_entries(Entry const *end, Effect effect)
 {
+	bool wake_worker = false;
 	for (Entry *entry = newest; entry != end;)
 	{
 		std::uint32_t const index = entry->board.index;
-		Locked board(index);
-		for (int i = 0; i < entries_per_hold && entry != end && entry->board.index == index; i++)
+		Wakes wakes{};
 		{
-			if (board->key == entry->board.key)
-				effect(*board, *entry);
-			entry = entry->previous;
+			Locked board(index);
+			std::int64_t const ready = core::ready_count(*board);
+			for (int i = 0; i < entries_per_hold && entry != end && entry->board.index == index; i++)
+			{
+				if (board->key == entry->board.key)
+					effect(*board, *entry, wakes);
+				entry = entry->previous;
+			}
+			wakes.ready = core::ready_count(*board) - ready;
 		}
+		wake_claimers(index, wakes.ready);
+		wake_worker |= wakes.worker;
 	}
+	if (wake_worker)
+		notify::wake_worker(MyDatabaseId);
 }
 
 void
@@ -90,15 +100,12 @@ pin_all()
 void
 after_commit()
 {
-	Wakes wakes{};
-	for_entries(nullptr, [&](core::Board &board, Entry &entry) { commit_effect(board, entry, wakes); });
+	for_entries(nullptr, commit_effect);
 	void_spares();
 	for (Entry *entry = newest; entry != nullptr; entry = entry->previous)
 		if (entry->kind == EntryKind::change)
 			ConditionVariableBroadcast(&changed(entry->board.index));
 	forget_all();
-	if (wakes.worker)
-		notify::wake_worker(MyDatabaseId);
 }
 
 // Undoes the entries up to end, newest first.
@@ -106,10 +113,9 @@ void
 abort_entries(Entry const *end)
 {
 	core::Monotonic const at_least = base::now_monotonic() + grace_after_abort;
-	Wakes wakes{};
-	for_entries(end, [&](core::Board &board, Entry &entry) { abort_effect(board, entry, at_least, wakes); });
-	if (wakes.worker)
-		notify::wake_worker(MyDatabaseId);
+	for_entries(end, [at_least](core::Board &board, Entry &entry, Wakes &wakes) {
+		abort_effect(board, entry, at_least, wakes);
+	});
 }
 
 void
@@ -417,10 +423,15 @@ core::JobState
 settle_job(Entry *seized, bool live, bool history, int priority, core::Wall due)
 {
 	core::JobId const id = seized->seized.first;
-	Locked board(seized->board.index);
-	core::settle_seized(*board, pool(), id, live, history, priority, due);
+	core::JobState state;
+	{
+		Locked board(seized->board.index);
+		core::settle_seized(*board, pool(), id, live, history, priority, due);
+		state = board->map.state(pool(), id);
+	}
 	seized->seized = {1, 0, core::JobState::none};
-	return board->map.state(pool(), id);
+	wake_claimers(seized->board.index, core::is_ready(state));
+	return state;
 }
 
 Entry *

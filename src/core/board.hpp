@@ -103,6 +103,15 @@ void abandon(Board &board, FramePool &pool, JobId first, JobId last) noexcept;
 
 // ---- claim
 
+inline std::int64_t
+ready_count(Board const &board) noexcept
+{
+	std::int64_t count = 0;
+	for (int priority = 0; priority <= priority_max; priority++)
+		count += board.map.count(ready_at(priority));
+	return count;
+}
+
 // A provisional lease of this board; nullptr: the queue has leases_max, or the table is full.
 LeaseSlot *open_lease(Board &board, LeaseTable &table, std::uint32_t index, std::uint64_t random,
 					  LeaseHolder const &holder, std::int32_t leases_max) noexcept;

@@ -49,8 +49,14 @@ struct ClaimRequest
 	core::Microseconds span;
 	core::LeaseHold hold;
 	char const *worker;
+	core::Microseconds wait; // for the first job
 };
-void claim(FunctionCallInfo fcinfo, ClaimRequest const &request);
+
+// Puts the claimed jobs into the result of fcinfo, a materialised set.
+void claim(FunctionCallInfo fcinfo, ClaimRequest &request);
+
+// Sleeps until a job of the queue may be ready, and refreshes what is known of the queue. Raises 42704.
+void wait_for_jobs(catalog::Queue &queue, core::Microseconds at_most);
 
 // Ends all available jobs of the lease, or those of the set, as succeeded. Returns how many.
 int64 ack(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSet const &jobs);

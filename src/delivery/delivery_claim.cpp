@@ -75,15 +75,6 @@ holder_of(ClaimRequest const &request)
 	return holder;
 }
 
-std::int64_t
-ready_count(core::Board const &board)
-{
-	std::int64_t count = 0;
-	for (int priority = 0; priority <= core::priority_max; priority++)
-		count += board.map.count(core::ready_at(priority));
-	return count;
-}
-
 void
 note_histories(core::Board const &board, Claim &claim, int from_run)
 {
@@ -116,7 +107,7 @@ take_jobs(Claim &claim)
 		{
 			refusal = core::Refusal::none;
 			claim.watermark = board->watermark;
-			if (ready_count(*board) > 0)
+			if (core::ready_count(*board) > 0)
 			{
 				claim.lease = core::open_lease(*board, board::leases(), claim.board.index, random, holder,
 											   leases_max());
@@ -298,19 +289,14 @@ hold_when_journalled(Claim &claim)
 		core::hold(*board, *claim.lease, base::now_monotonic() + claim.request.span);
 }
 
-} // namespace
-
-void
-claim(FunctionCallInfo fcinfo, ClaimRequest const &request)
+// Returns how many jobs it claimed.
+int
+claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request)
 {
-	if (request.queue.paused)
-		return;
 	Claim claim{request, reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), board::open(request.queue)};
 	claim.entry = board::begin_claim(claim.board);
-	if (request.hold == core::LeaseHold::session)
-		board::lose_leases_at_exit();
 	if (take_jobs(claim) == 0)
-		return;
+		return 0;
 	claim.lease_until = base::now_wall() + request.span;
 	claim.findings.earliest_due = core::wall_never;
 	claim.fixed_snapshot = IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : nullptr;
@@ -324,91 +310,24 @@ claim(FunctionCallInfo fcinfo, ClaimRequest const &request)
 		hold_when_journalled(claim);
 	FAULT_POINT("claim: after hold");
 	MemoryContextDelete(claim.row_context);
+	return claim.returned;
 }
 
-// Raises 0A000 unless called in FROM, where a call is evaluated once.
-static void
-require_from(FunctionCallInfo fcinfo, char const *name)
-{
-	auto const *const result = reinterpret_cast<ReturnSetInfo const *>(fcinfo->resultinfo);
-	bool const in_from = result != nullptr && IsA(result, ReturnSetInfo) &&
-						 (result->allowedModes & SFRM_Materialize_Preferred) != 0;
-	if (!in_from)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("%s can be called only in FROM", name),
-						errhint("Write SELECT * FROM %s(...).", name)));
-}
+} // namespace
 
-static int
-count_argument(FunctionCallInfo fcinfo, int number)
+void
+claim(FunctionCallInfo fcinfo, ClaimRequest &request)
 {
-	require_argument(fcinfo, number, "count");
-	int const count = PG_GETARG_INT32(number);
-	if (count < 1 || count > claim_count_max)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("count is out of range"),
-						errdetail("It must be between 1 and %d.", claim_count_max)));
-	return count;
-}
-
-static catalog::Queue
-consumers_queue(FunctionCallInfo fcinfo, int number)
-{
-	require_argument(fcinfo, number, "queue");
-	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(number));
-	catalog::require_privilege(queue, catalog::may_claim);
-	return queue;
-}
-
-static core::LeaseHold
-hold_argument(FunctionCallInfo fcinfo, int number)
-{
-	require_argument(fcinfo, number, "hold");
-	char const *const hold = text_to_cstring(PG_GETARG_TEXT_PP(number));
-	if (strcmp(hold, "time") == 0)
-		return core::LeaseHold::time;
-	if (strcmp(hold, "session") == 0)
-		return core::LeaseHold::session;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("hold must be 'time' or 'session'")));
-	pg_unreachable();
-}
-
-// claim(queue, count, lease, worker, hold)
-ONCEQ_FUNCTION(onceq_claim)
-{
-	base::require_claimable("onceq.claim()");
-	require_from(fcinfo, "onceq.claim");
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	ClaimRequest request{consumers_queue(fcinfo, 0)};
-	request.count = count_argument(fcinfo, 1);
-	request.span = lease_argument(fcinfo, 2, request.queue);
-	request.worker = optional_cstring(fcinfo, 3);
-	request.hold = hold_argument(fcinfo, 4);
-	claim(fcinfo, request);
-	PG_RETURN_NULL();
-}
-
-// ack_and_claim(token, queue, count, lease)
-ONCEQ_FUNCTION(onceq_ack_and_claim)
-{
-	base::require_writable("onceq.ack_and_claim()");
-	require_from(fcinfo, "onceq.ack_and_claim");
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	ClaimRequest request{consumers_queue(fcinfo, 1)};
-	request.count = count_argument(fcinfo, 2);
-	request.span = lease_argument(fcinfo, 3, request.queue);
-	request.worker = "";
-	request.hold = core::LeaseHold::time;
-	if (!PG_ARGISNULL(0))
+	core::Monotonic const deadline = base::now_monotonic() + request.wait;
+	if (request.hold == core::LeaseHold::session)
+		board::lose_leases_at_exit();
+	while (request.queue.paused || claim_now(fcinfo, request) == 0)
 	{
-		auto *const lease = static_cast<board::LeaseCopy *>(palloc(sizeof(board::LeaseCopy)));
-		catalog::Queue ended;
-		look_up_lease(PG_GETARG_INT64(0), *lease, ended);
-		request.worker = lease->holder.worker;
-		request.hold = lease->holder.hold;
-		ack(*lease, ended, lease->jobs);
+		core::Microseconds const left = deadline.us - base::now_monotonic().us;
+		if (left <= 0)
+			return;
+		wait_for_jobs(request.queue, left);
 	}
-	claim(fcinfo, request);
-	PG_RETURN_NULL();
 }
 
 } // namespace onceq::delivery

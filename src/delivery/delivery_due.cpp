@@ -40,9 +40,12 @@ visit_due(core::JobId id, core::Wall, void *argument)
 	int priority = 0;
 	store::read_jobs(promotion.queue.id, id, id, take_priority, &priority);
 	FAULT_POINT("due: before promote");
-	board::Locked board(promotion.board.index);
-	promotion.complete =
-		board.stands_for(promotion.board.key) && core::promote(*board, board::pool(), id, priority);
+	{
+		board::Locked board(promotion.board.index);
+		promotion.complete =
+			board.stands_for(promotion.board.key) && core::promote(*board, board::pool(), id, priority);
+	}
+	board::wake_claimers(promotion.board.index, 1);
 	return promotion.complete;
 }
 

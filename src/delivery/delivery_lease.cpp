@@ -107,6 +107,7 @@ ONCEQ_FUNCTION(onceq_release)
 	}
 	if (!released)
 		raise_lease_lost(held->token);
+	board::wake_claimers(held->board.index, jobs.size());
 	notify::wake_worker(MyDatabaseId);
 	PG_RETURN_VOID();
 }

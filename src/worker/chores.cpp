@@ -3,6 +3,7 @@
 
 #include "worker/chores.hpp"
 
+#include "board/audit.hpp"
 #include "board/journal.hpp"
 #include "board/upkeep.hpp"
 #include "delivery/delivery.hpp"
@@ -20,6 +21,7 @@ constexpr Chore chores[] = {
 	{"prepare room", Duty::maintain, board::keep_room},
 	{"keep the lease journal", Duty::maintain, board::keep_journal},
 	{"keep segments", Duty::maintain, board::keep_segments},
+	{"audit", Duty::maintain, board::audit_boards},
 	{"journal leases at shutdown", Duty::farewell, board::journal_at_shutdown},
 #ifdef ONCEQ_TESTING
 	{"test stall", Duty::maintain, test_stall},

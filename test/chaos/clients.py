@@ -43,11 +43,11 @@ def checksum(stored):
 
 
 class Client:
-    def __init__(self, name, seed, server, folder, orders):
-        self.name, self.server, self.orders = name, server, orders
+    def __init__(self, name, seed, server, folder, orders, reports):
+        self.name, self.server, self.orders, self.reports = name, server, orders, reports
         self.rng = random.Random(f"{seed}/{name}")
         self.file = os.open(folder / f"{name}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self.n = self.tx = self.session = 0
+        self.n = self.tx = self.session = self.sessions = 0
         self.connection = None
         self.phase = LOAD
         self.fault = None
@@ -149,22 +149,26 @@ class Client:
         try:
             if armed:
                 self.connection.query(f"SET onceq.fault = '{armed}'")
-            self.turn()
+            self.turn(armed)
         except Failed:
             pass
         finally:
             # A fault that was not reached must not be left behind.
             if armed:
                 self.disconnect()
-                print(f"{self.name} done", flush=True)
+                os.write(self.reports, f"{self.name}\n".encode())
         if self.connection is not None and self.connection.pgconn.transaction_status != 0:
             self.rollback(self.tx)
 
     def connect(self):
-        self.session += 1
-        self.connection = self.server.connect(user="chaos", application=self.name)
-        self.note(n=self.next_n(), op="connect", session=self.session, t_invoke=now(), t_return=now(), outcome="ok",
-                  pid=self.connection.pid)
+        self.connection, self.session = self.new_session()
+
+    def new_session(self):
+        connection = self.server.connect(user="chaos", application=self.name)
+        self.sessions += 1
+        self.note(n=self.next_n(), op="connect", session=self.sessions, t_invoke=now(), t_return=now(),
+                  outcome="ok", pid=connection.pid)
+        return connection, self.sessions
 
     def next_n(self):
         self.n += 1
@@ -194,12 +198,14 @@ class Client:
 class Producer(Client):
     points = PRODUCER_POINTS
 
-    def turn(self):
+    def turn(self, fault=None):
         if self.phase != LOAD:
             time.sleep(0.05)
             return
         queue = self.pick_queue(lambda queue: queue.produce)
         style = self.rng.choices(("many", "single", "statement", "savepoint", "exception"), (4, 4, 4, 3, 1))[0]
+        if fault and "enqueue" in fault:
+            style = "many" if "many" in fault else "single"
         if style == "statement":
             self.enqueue_in_one_statement(queue)
         else:

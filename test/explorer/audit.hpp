@@ -7,7 +7,8 @@
 
 namespace onceq::explorer {
 
-enum class AuditGuard : std::uint32_t {
+enum class AuditGuard : std::uint32_t
+{
 	none = 0,
 	owned_jobs_are_passed_over = 1 << 0,
 	seizes_before_it_reads = 1 << 1,

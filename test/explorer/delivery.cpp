@@ -95,13 +95,15 @@ Delivery::producer_steps(Stepper<State> &stepper, int who) const
 						 return twice ? "ID-GIVEN-TWICE" : nullptr;
 					 });
 	if (me.step == Step::reserved)
-		stepper.step({"producer {w} inserts the row of job {j}", who, me.job}, [&](World &world, State &next) {
-			next.producer[index].step = Step::asked;
-			job_at(next, me.job).row = Row::inserted;
-			if (!keeps(Guard::ready_in_the_commit_callback))
-				publish(world.board(), world.pool(), world.id(me.job), world.id(me.job), 0, wall_always);
-			return nullptr;
-		});
+		stepper.step({"producer {w} inserts the row of job {j}", who, me.job},
+					 [&](World &world, State &next) {
+						 next.producer[index].step = Step::asked;
+						 job_at(next, me.job).row = Row::inserted;
+						 if (!keeps(Guard::ready_in_the_commit_callback))
+							 publish(world.board(), world.pool(), world.id(me.job),
+									 world.id(me.job), 0, wall_always);
+						 return nullptr;
+					 });
 	if (me.step == Step::reserved || me.step == Step::asked)
 		stepper.step({"producer {w} aborts job {j}", who, me.job}, [&](World &world, State &next) {
 			next.producer[index].step = Step::over;
@@ -130,11 +132,13 @@ Delivery::producer_commit(Stepper<State> &stepper, int who) const
 			return nullptr;
 		});
 	if (me.step == Step::visible)
-		stepper.step({"producer {w}'s COMMIT callback: job {j}", who, me.job}, [&](World &world, State &next) {
-			next.producer[index].step = Step::over;
-			publish(world.board(), world.pool(), world.id(me.job), world.id(me.job), 0, wall_always);
-			return nullptr;
-		});
+		stepper.step({"producer {w}'s COMMIT callback: job {j}", who, me.job},
+					 [&](World &world, State &next) {
+						 next.producer[index].step = Step::over;
+						 publish(world.board(), world.pool(), world.id(me.job), world.id(me.job), 0,
+								 wall_always);
+						 return nullptr;
+					 });
 }
 
 // ---- the worker
@@ -148,10 +152,12 @@ Delivery::begin_expiry(Stepper<State> &stepper, int index) const
 					 next.worker.step = Step::asked;
 					 next.worker.slot = static_cast<std::uint8_t>(index);
 					 next.worker.jobs = world.jobs_of(lease, lease.held);
-					 next.worker.attempt = next.board.lease[static_cast<std::size_t>(index)].attempt;
+					 next.worker.attempt =
+						 next.board.lease[static_cast<std::size_t>(index)].attempt;
 					 Token const system = world.token(index, system_token);
 					 if (!keeps(Guard::expiry_owns_before_it_writes))
-						 next.worker.token = next.board.lease[static_cast<std::size_t>(index)].token;
+						 next.worker.token =
+							 next.board.lease[static_cast<std::size_t>(index)].token;
 					 else if (keeps(Guard::expiry_has_a_token_of_its_own) && lease.pinned.empty())
 						 core::begin_expiry(lease, static_cast<std::uint32_t>(index), system_token);
 					 else
@@ -181,8 +187,8 @@ Delivery::after_expiry(World &world, State &state) const
 		if (one.empty() || !lease.held.includes(one))
 			continue;
 		bool const last = state.worker.attempt[static_cast<std::size_t>(job)] >= attempts_max;
-		end(world.board(), world.pool(), world.table(), lease, one, last ? Ending::dead : Ending::failed,
-			wall_always);
+		end(world.board(), world.pool(), world.table(), lease, one,
+			last ? Ending::dead : Ending::failed, wall_always);
 	}
 }
 
@@ -194,7 +200,8 @@ Delivery::worker_steps(Stepper<State> &stepper) const
 		for (int index = 0; index < slots; index++)
 		{
 			LeaseSlot const &lease = stepper.world().slot(index);
-			bool const over = lease.state.load() == LeaseState::held || lease.state.load() == LeaseState::lost;
+			bool const over =
+				lease.state.load() == LeaseState::held || lease.state.load() == LeaseState::lost;
 			if (may_expire(lease, monotonic_never) || (over && !keeps(Guard::pinned_cannot_expire)))
 				begin_expiry(stepper, index);
 		}
@@ -207,7 +214,8 @@ Delivery::worker_steps(Stepper<State> &stepper) const
 		stepper.step({"worker aborts"}, [&](World &world, State &next) {
 			LeaseSlot &lease = world.slot(me.slot);
 			bool const mine = owns(lease, world.token(me.slot, me.token));
-			if (mine && keeps(Guard::expiry_aborts_to_lost) && keeps(Guard::expiry_owns_before_it_writes))
+			if (mine && keeps(Guard::expiry_aborts_to_lost) &&
+				keeps(Guard::expiry_owns_before_it_writes))
 				cancel_expiry(lease);
 			next.worker = Worker{};
 			return nullptr;
@@ -218,7 +226,8 @@ Delivery::worker_steps(Stepper<State> &stepper) const
 			next.worker.step = Step::visible;
 			char const *violation = nullptr;
 			for (int job = 0; job < jobs_max; job++)
-				if (int const attempt = me.attempt[static_cast<std::size_t>(job)]; has(me.jobs, job))
+				if (int const attempt = me.attempt[static_cast<std::size_t>(job)];
+					has(me.jobs, job))
 				{
 					if (attempt > job_at(next, job).delivered)
 						violation = "COUNTED-BUT-NOT-DELIVERED";
@@ -252,7 +261,8 @@ Delivery::purger_steps(Stepper<State> &stepper) const
 				[&](World &world, State &next) {
 					Refusal refusal = Refusal::none;
 					if (keeps(Guard::purge_seizes))
-						seize_next(world.board(), world.pool(), ready_at(0), world.id(job), world.id(job), refusal);
+						seize_next(world.board(), world.pool(), ready_at(0), world.id(job),
+								   world.id(job), refusal);
 					next.purger = {Step::asked, static_cast<std::uint8_t>(job)};
 					return nullptr;
 				},
@@ -280,8 +290,8 @@ Delivery::purger_steps(Stepper<State> &stepper) const
 			if (keeps(Guard::purge_seizes))
 				finish_seized(world.board(), world.pool(), seized(world));
 			else
-				world.board().map.move(world.pool(), world.id(me.job), world.id(me.job), ready_at(0),
-									   JobState::none);
+				world.board().map.move(world.pool(), world.id(me.job), world.id(me.job),
+									   ready_at(0), JobState::none);
 			next.purger = Purger{};
 			return nullptr;
 		});
@@ -297,10 +307,13 @@ Delivery::crash(Stepper<State> &stepper) const
 		{"CRASH, and the board is built from the tables"},
 		[&](World &world, State &next) {
 			char const *violation = nullptr;
-			auto const note = [&](char const *found) { violation = found != nullptr ? found : violation; };
+			auto const note = [&](char const *found) {
+				violation = found != nullptr ? found : violation;
+			};
 			for (Producer &producer : next.producer)
 			{
-				bool const durable = producer.step == Step::durable || producer.step == Step::visible;
+				bool const durable =
+					producer.step == Step::durable || producer.step == Step::visible;
 				if (producer.step != Step::idle && producer.step != Step::over)
 					job_at(next, producer.job).row = durable ? Row::visible : Row::none;
 				if (producer.step != Step::idle)
@@ -311,19 +324,21 @@ Delivery::crash(Stepper<State> &stepper) const
 				for (int job = 0; job < jobs_max && claimer.step == Step::durable; job++)
 					if (int const attempt = claimer.attempt[static_cast<std::size_t>(job)];
 						has(claimer.ending, job))
-						note(claimer.way == Way::ack ? finish(job_at(next, job), Fate::acked, attempt)
-													 : fail(job_at(next, job), attempt));
+						note(claimer.way == Way::ack
+								 ? finish(job_at(next, job), Fate::acked, attempt)
+								 : fail(job_at(next, job), attempt));
 				bool const remembers = claimer.step == Step::have || claimer.step == Step::asked ||
 									   claimer.step == Step::pinned;
 				Claimer const before = claimer;
 				claimer = Claimer{};
 				if (remembers && before.jobs != 0)
-					claimer = {Step::have, before.token, before.slot, before.jobs, 0, 0, Way::ack, false,
-							   before.attempt};
+					claimer = {Step::have, before.token, before.slot, before.jobs,   0,
+							   0,          Way::ack,     false,       before.attempt};
 			}
 			for (int job = 0; job < jobs_max && next.worker.step == Step::durable; job++)
 				if (has(next.worker.jobs, job))
-					note(fail(job_at(next, job), next.worker.attempt[static_cast<std::size_t>(job)]));
+					note(fail(job_at(next, job),
+							  next.worker.attempt[static_cast<std::size_t>(job)]));
 			if (next.purger.step == Step::durable)
 				note(finish(job_at(next, next.purger.job), Fate::cancelled, 0));
 			next.worker = Worker{};
@@ -388,11 +403,12 @@ Delivery::broken(State const &state) const
 }
 
 template <int number>
-static constexpr Goal<DeliveryState> delivered{
-	"LOST", [](DeliveryState const &state) {
-		Job const &job = state.job[number];
-		return job.row != Row::visible || job.fate != Fate::live || is_ready(state.board.job[number]);
-	}};
+static constexpr Goal<DeliveryState> delivered{"LOST", [](DeliveryState const &state) {
+												   Job const &job = state.job[number];
+												   return job.row != Row::visible ||
+														  job.fate != Fate::live ||
+														  is_ready(state.board.job[number]);
+											   }};
 
 template <int number>
 static constexpr Goal<DeliveryState> drained{

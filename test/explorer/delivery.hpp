@@ -9,7 +9,8 @@
 namespace onceq::explorer {
 
 // What can be removed from the protocol, to see that it is needed.
-enum class Guard : std::uint32_t {
+enum class Guard : std::uint32_t
+{
 	none = 0,
 	fetch_after_the_flip = 1 << 0,
 	ready_in_the_commit_callback = 1 << 1,
@@ -49,10 +50,10 @@ struct DeliveryOptions
 	int producers = 1;
 	int jobs = 1;
 	int claimers = 2;
-	int count = 1;       // jobs of a claim
+	int count = 1; // jobs of a claim
 	bool nack = true;
 	bool release = true;
-	bool share = true;   // a token is handed from one claimer to the other
+	bool share = true; // a token is handed from one claimer to the other
 	bool purge = true;
 	int crashes = 1;
 	bool symmetric = false; // states that differ only in who is who are one
@@ -60,8 +61,19 @@ struct DeliveryOptions
 };
 
 // What the tables say of a job, and what was delivered.
-enum class Row : std::uint8_t { none, inserted, visible };
-enum class Fate : std::uint8_t { live, acked, dead, cancelled };
+enum class Row : std::uint8_t
+{
+	none,
+	inserted,
+	visible
+};
+enum class Fate : std::uint8_t
+{
+	live,
+	acked,
+	dead,
+	cancelled
+};
 
 struct Job
 {
@@ -72,17 +84,18 @@ struct Job
 	bool excused;           // the next delivery may have the same number
 };
 
-enum class Step : std::uint8_t {
+enum class Step : std::uint8_t
+{
 	idle,
-	reserved,  // producer
-	looking,   // claimer, only without the guard: it looks before it takes
-	taken,     // claimer
-	looked,    // claimer
-	have,      // claimer: rows in hand
-	asked,     // outcome rows inserted
-	pinned,    // after PRE_COMMIT
-	durable,   // the commit record is
-	visible,   // to new snapshots; the COMMIT callback comes next
+	reserved, // producer
+	looking,  // claimer, only without the guard: it looks before it takes
+	taken,    // claimer
+	looked,   // claimer
+	have,     // claimer: rows in hand
+	asked,    // outcome rows inserted
+	pinned,   // after PRE_COMMIT
+	durable,  // the commit record is
+	visible,  // to new snapshots; the COMMIT callback comes next
 	over
 };
 
@@ -92,7 +105,11 @@ struct Producer
 	std::uint8_t job;
 };
 
-enum class Way : std::uint8_t { ack, nack };
+enum class Way : std::uint8_t
+{
+	ack,
+	nack
+};
 
 struct Claimer
 {
@@ -103,7 +120,7 @@ struct Claimer
 	Jobs seen;   // rows found
 	Jobs ending; // asked to end
 	Way way;
-	bool open;   // the transaction of the claim
+	bool open; // the transaction of the claim
 	std::array<std::uint8_t, jobs_max> attempt;
 };
 
@@ -130,7 +147,7 @@ struct DeliveryState
 	std::array<Claimer, 2> claimer;
 	Worker worker;
 	Purger purger;
-	std::uint8_t given;   // ids ever given out
+	std::uint8_t given; // ids ever given out
 	std::uint8_t crashes;
 };
 
@@ -143,7 +160,11 @@ class Delivery
 
 	World empty_world() const;
 	State initial() const;
-	void build(State const &state, World &world) const { world.build(state.board); }
+	void
+	build(State const &state, World &world) const
+	{
+		world.build(state.board);
+	}
 	void steps(Stepper<State> stepper) const;
 	void canonicalise(State &state) const;
 	char const *broken(State const &state) const;
@@ -156,7 +177,8 @@ class Delivery
 	bool
 	keeps(Guard guard) const
 	{
-		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) == 0;
+		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) ==
+			   0;
 	}
 
 	void producer_steps(Stepper<State> &stepper, int who) const;

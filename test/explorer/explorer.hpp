@@ -31,7 +31,7 @@ struct Result
 	std::size_t states = 0;
 	std::size_t edges = 0;
 	double seconds = 0;
-	std::string violation; // empty: none
+	std::string violation;          // empty: none
 	std::vector<std::string> steps; // to the violation
 };
 
@@ -42,8 +42,8 @@ class Sink
 {
   public:
 	virtual ~Sink() = default;
-	virtual void add(Label const &label, State const &next, World const &after, char const *violation,
-					 bool live) = 0;
+	virtual void add(Label const &label, State const &next, World const &after,
+					 char const *violation, bool live) = 0;
 };
 
 // Applies one step after the other to copies of the same world.
@@ -68,8 +68,16 @@ class Stepper
 		sink_.add(label, next, scratch_, violation, live);
 	}
 
-	State const &state() const { return from_; }
-	World const &world() const { return before_; }
+	State const &
+	state() const
+	{
+		return from_;
+	}
+	World const &
+	world() const
+	{
+		return before_;
+	}
 
   private:
 	State const &from_;
@@ -96,7 +104,8 @@ class Explorer
 
   public:
 	explicit Explorer(Model const &model)
-		: model_(model), table_(1 << 12, none), world_(model.empty_world()), scratch_(model.empty_world())
+		: model_(model), table_(1 << 12, none), world_(model.empty_world()),
+		  scratch_(model.empty_world())
 	{
 	}
 
@@ -136,7 +145,8 @@ class Explorer
 		explicit Collector(Explorer &explorer) : explorer_(explorer) {}
 
 		void
-		add(Label const &label, State const &next, World const &, char const *violation, bool live) override
+		add(Label const &label, State const &next, World const &, char const *violation,
+			bool live) override
 		{
 			explorer_.found(label, next, violation, live);
 		}
@@ -157,7 +167,8 @@ class Explorer
 	{
 	  public:
 		void
-		add(Label const &label, State const &next, World const &after, char const *violation, bool) override
+		add(Label const &label, State const &next, World const &after, char const *violation,
+			bool) override
 		{
 			choices.push_back({label, next, violation != nullptr ? violation : ""});
 			if (static_cast<int>(choices.size()) - 1 == chosen)
@@ -235,7 +246,8 @@ class Explorer
 	{
 		std::size_t const mask = table_.size() - 1;
 		std::size_t place = hash(state) & mask;
-		while (table_[place] != none && std::memcmp(&states_[table_[place]], &state, sizeof(State)) != 0)
+		while (table_[place] != none &&
+			   std::memcmp(&states_[table_[place]], &state, sizeof(State)) != 0)
 			place = (place + 1) & mask;
 		return place;
 	}
@@ -281,7 +293,8 @@ class Explorer
 	}
 
 	void
-	check_goal(Goal<State> const &goal, std::vector<Index> const &begin, std::vector<Index> const &sources)
+	check_goal(Goal<State> const &goal, std::vector<Index> const &begin,
+			   std::vector<Index> const &sources)
 	{
 		std::vector<bool> good(states_.size());
 		std::vector<Index> open;

@@ -12,7 +12,13 @@ constexpr int attempts_max = 3;
 constexpr int tokens_max = 5;
 constexpr std::uint8_t system_token = 7;
 
-enum class Writing : std::uint8_t { no, copied, durable, clearing };
+enum class Writing : std::uint8_t
+{
+	no,
+	copied,
+	durable,
+	clearing
+};
 
 struct Row
 {
@@ -28,8 +34,8 @@ struct JournalState
 	std::array<Row, tokens_max> row; // the newest last; token 0: none
 	Writing writing;
 	Row copy;
-	std::uint8_t granted;  // leases so far; their tokens are 1, 2, …
-	std::uint8_t holder;   // the token that a client believes in
+	std::uint8_t granted; // leases so far; their tokens are 1, 2, …
+	std::uint8_t holder;  // the token that a client believes in
 	std::uint8_t restarts;
 };
 
@@ -40,9 +46,20 @@ class JournalModel
 
 	explicit JournalModel(JournalOptions const &options) : options_(options) {}
 
-	World empty_world() const { return World(first_id); }
-	void build(State const &state, World &world) const { world.build(state.board); }
-	void canonicalise(State &) const {}
+	World
+	empty_world() const
+	{
+		return World(first_id);
+	}
+	void
+	build(State const &state, World &world) const
+	{
+		world.build(state.board);
+	}
+	void
+	canonicalise(State &) const
+	{
+	}
 	State initial() const;
 	void steps(Stepper<State> stepper) const;
 	char const *broken(State const &state) const;
@@ -52,7 +69,8 @@ class JournalModel
 	bool
 	keeps(JournalGuard guard) const
 	{
-		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) == 0;
+		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) ==
+			   0;
 	}
 
 	void claimer_steps(Stepper<State> &stepper) const;
@@ -80,8 +98,8 @@ add_row(JournalState &state, Row const &row)
 void
 remove_row(JournalState &state, std::uint8_t token)
 {
-	auto const end =
-		std::remove_if(state.row.begin(), state.row.end(), [=](Row const &row) { return row.token == token; });
+	auto const end = std::remove_if(state.row.begin(), state.row.end(),
+									[=](Row const &row) { return row.token == token; });
 	std::fill(end, state.row.end(), Row{});
 }
 
@@ -125,20 +143,21 @@ JournalModel::claimer_steps(Stepper<State> &stepper) const
 	LeaseView const &lease = state.board.lease[0];
 	for (bool const suspicious : {false, true})
 		if (is_ready(state.board.job[0]) && state.granted < options_.tokens)
-			stepper.step({suspicious ? "a claim that waits for the journal" : "a claim: rows handed over"},
-						 [=](World &world, State &next) {
-							 LeaseSlot &slot = world.grant(++next.granted);
-							 Refusal refusal = Refusal::none;
-							 take(world.board(), world.pool(), slot, 1, refusal);
-							 set_attempt(world.pool(), slot, 0, world.history(0) ? next.failed + 1 : 1);
-							 settle(world.board(), world.pool(), slot, Findings{{}, {}, {}, wall_never});
-							 if (suspicious)
-								 slot.journal.store(LeaseJournal::wanted);
-							 else
-								 hold(world.board(), slot, Monotonic{1});
-							 next.holder = suspicious ? 0 : next.granted;
-							 return next.finished ? "REVIVED" : nullptr;
-						 });
+			stepper.step(
+				{suspicious ? "a claim that waits for the journal" : "a claim: rows handed over"},
+				[=](World &world, State &next) {
+					LeaseSlot &slot = world.grant(++next.granted);
+					Refusal refusal = Refusal::none;
+					take(world.board(), world.pool(), slot, 1, refusal);
+					set_attempt(world.pool(), slot, 0, world.history(0) ? next.failed + 1 : 1);
+					settle(world.board(), world.pool(), slot, Findings{{}, {}, {}, wall_never});
+					if (suspicious)
+						slot.journal.store(LeaseJournal::wanted);
+					else
+						hold(world.board(), slot, Monotonic{1});
+					next.holder = suspicious ? 0 : next.granted;
+					return next.finished ? "REVIVED" : nullptr;
+				});
 	if (lease.state != LeaseState::provisional || lease.released != 0)
 		return;
 	stepper.step({"the waiting claim aborts"}, [this](World &world, State &) {
@@ -175,7 +194,8 @@ JournalModel::holder_steps(Stepper<State> &stepper) const
 			bool const twice = next.finished;
 			next.finished = true;
 			next.holder = 0;
-			end(world.board(), world.pool(), world.table(), slot, slot.held, Ending::succeeded, wall_always);
+			end(world.board(), world.pool(), world.table(), slot, slot.held, Ending::succeeded,
+				wall_always);
 			return twice ? "DOUBLE-EFFECT" : nullptr;
 		});
 		stepper.step({"nack"}, [=](World &world, State &next) {
@@ -204,9 +224,10 @@ JournalModel::writer_steps(Stepper<State> &stepper) const
 {
 	State const &state = stepper.state();
 	LeaseView const &lease = state.board.lease[0];
-	bool const wants = (lease.journal == LeaseJournal::none && lease.state == LeaseState::held) ||
-					   (lease.journal == LeaseJournal::wanted &&
-						(lease.state == LeaseState::held || lease.state == LeaseState::provisional));
+	bool const wants =
+		(lease.journal == LeaseJournal::none && lease.state == LeaseState::held) ||
+		(lease.journal == LeaseJournal::wanted &&
+		 (lease.state == LeaseState::held || lease.state == LeaseState::provisional));
 	if (state.writing == Writing::no && lease.token != 0 && lease.released == 0 && wants)
 		stepper.step({"worker copies the lease, marks it"}, [this](World &world, State &next) {
 			next.writing = Writing::copied;
@@ -252,30 +273,33 @@ JournalModel::cleaner_steps(Stepper<State> &stepper) const
 	LeaseView const &lease = state.board.lease[0];
 	for (Row const &row : state.row)
 		if (row.token != 0 && row.token != lease.token && state.writing == Writing::no)
-			stepper.step({"worker deletes the row of a lease that ended"}, [=](World &, State &next) {
-				remove_row(next, row.token);
+			stepper.step({"worker deletes the row of a lease that ended"},
+						 [=](World &, State &next) {
+							 remove_row(next, row.token);
+							 return nullptr;
+						 });
+	if (state.writing == Writing::no && lease.token != 0 && lease.released != 0)
+		stepper.step({"worker finds released jobs, deletes the rows durably"},
+					 [](World &, State &next) {
+						 remove_row(next, next.board.lease[0].token);
+						 next.writing = Writing::clearing;
+						 next.copy = {next.board.lease[0].token, 0};
+						 return nullptr;
+					 });
+	if (state.writing == Writing::clearing)
+		stepper.step(
+			{"worker's COMMIT callback: released jobs are ready"}, [](World &world, State &next) {
+				LeaseSlot &slot = world.slot(0);
+				if (slot.token.load() != no_token && owns(slot, world.token(0, next.copy.token)))
+				{
+					slot.journal.store(LeaseJournal::none);
+					if (JobSet const released = slot.released; !released.empty())
+						give_back(world.board(), world.pool(), world.table(), slot, released);
+				}
+				next.writing = Writing::no;
+				next.copy = Row{};
 				return nullptr;
 			});
-	if (state.writing == Writing::no && lease.token != 0 && lease.released != 0)
-		stepper.step({"worker finds released jobs, deletes the rows durably"}, [](World &, State &next) {
-			remove_row(next, next.board.lease[0].token);
-			next.writing = Writing::clearing;
-			next.copy = {next.board.lease[0].token, 0};
-			return nullptr;
-		});
-	if (state.writing == Writing::clearing)
-		stepper.step({"worker's COMMIT callback: released jobs are ready"}, [](World &world, State &next) {
-			LeaseSlot &slot = world.slot(0);
-			if (slot.token.load() != no_token && owns(slot, world.token(0, next.copy.token)))
-			{
-				slot.journal.store(LeaseJournal::none);
-				if (JobSet const released = slot.released; !released.empty())
-					give_back(world.board(), world.pool(), world.table(), slot, released);
-			}
-			next.writing = Writing::no;
-			next.copy = Row{};
-			return nullptr;
-		});
 }
 
 // ---- the restart
@@ -291,8 +315,10 @@ JournalModel::restore(World &world, State &state) const
 	std::uint8_t restored = 0;
 	for (auto row = state.row.rbegin(); row != state.row.rend(); ++row)
 	{
-		bool const unfinished = world.state(0) != JobState::none && world.state(0) != JobState::leased;
-		bool const current = state.failed < row->attempt || !keeps(JournalGuard::attempts_are_compared);
+		bool const unfinished =
+			world.state(0) != JobState::none && world.state(0) != JobState::leased;
+		bool const current =
+			state.failed < row->attempt || !keeps(JournalGuard::attempts_are_compared);
 		if (row->token == 0 || !unfinished || !current)
 			continue;
 		LeaseSlot &lease = world.restore(0, row->token);
@@ -307,7 +333,9 @@ JournalModel::restore(World &world, State &state) const
 	state.restarts++;
 	if (restored == 0)
 		return nullptr;
-	return state.finished ? "REVIVED" : restored != state.granted ? "OLDER-LEASE-RESTORED" : nullptr;
+	return state.finished              ? "REVIVED"
+		   : restored != state.granted ? "OLDER-LEASE-RESTORED"
+									   : nullptr;
 }
 
 void
@@ -344,10 +372,11 @@ JournalModel::broken(State const &state) const
 std::vector<Goal<JournalState>>
 JournalModel::goals() const
 {
-	return {{"LOST", [](State const &state) { return state.finished || is_ready(state.board.job[0]); }},
-			{"NEVER-DELETED", [](State const &state) {
-				 return std::ranges::all_of(state.row, [](Row const &row) { return row.token == 0; });
-			 }}};
+	return {
+		{"LOST", [](State const &state) { return state.finished || is_ready(state.board.job[0]); }},
+		{"NEVER-DELETED", [](State const &state) {
+			 return std::ranges::all_of(state.row, [](Row const &row) { return row.token == 0; });
+		 }}};
 }
 
 } // namespace

@@ -7,7 +7,8 @@
 
 namespace onceq::explorer {
 
-enum class JournalGuard : std::uint32_t {
+enum class JournalGuard : std::uint32_t
+{
 	none = 0,
 	attempts_are_compared = 1 << 0,
 	finished_jobs_are_dropped = 1 << 1,

@@ -7,7 +7,8 @@
 
 namespace onceq::explorer {
 
-enum class SegmentGuard : std::uint32_t {
+enum class SegmentGuard : std::uint32_t
+{
 	none = 0,
 	reserved_ids_are_live = 1 << 0,
 	leased_ids_are_live = 1 << 1,

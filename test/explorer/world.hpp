@@ -55,8 +55,8 @@ struct BoardView
 {
 	std::array<JobState, jobs_max> job;
 	Jobs history;
-	std::uint8_t next;  // of next_id: how many jobs are below it
-	std::uint8_t hint;  // of lowest_ready[0]: 0, or 1 + how many jobs are below it
+	std::uint8_t next; // of next_id: how many jobs are below it
+	std::uint8_t hint; // of lowest_ready[0]: 0, or 1 + how many jobs are below it
 	Time watermark;
 	Time promoted_to;
 	Time promoting_to;
@@ -82,21 +82,57 @@ class World
 	// An empty board to be filled from the tables, as after a start.
 	void begin_building();
 
-	Board &board() const { return *reinterpret_cast<Board *>(bytes()); }
-	FramePool &pool() const { return *reinterpret_cast<FramePool *>(bytes() + pool_at_); }
-	LeaseTable &table() const { return *reinterpret_cast<LeaseTable *>(bytes() + table_at_); }
+	Board &
+	board() const
+	{
+		return *reinterpret_cast<Board *>(bytes());
+	}
+	FramePool &
+	pool() const
+	{
+		return *reinterpret_cast<FramePool *>(bytes() + pool_at_);
+	}
+	LeaseTable &
+	table() const
+	{
+		return *reinterpret_cast<LeaseTable *>(bytes() + table_at_);
+	}
 
-	JobId id(int job) const { return base_ + job; }
-	int job_of(JobId id) const { return static_cast<int>(id - base_); }
-	JobState state(int job) const { return board().map.state(pool(), id(job)); }
-	bool history(int job) const { return board().map.history(pool(), id(job)); }
+	JobId
+	id(int job) const
+	{
+		return base_ + job;
+	}
+	int
+	job_of(JobId id) const
+	{
+		return static_cast<int>(id - base_);
+	}
+	JobState
+	state(int job) const
+	{
+		return board().map.state(pool(), id(job));
+	}
+	bool
+	history(int job) const
+	{
+		return board().map.history(pool(), id(job));
+	}
 
 	// A provisional lease, in the lowest free slot, so that the order of the free ones makes no difference.
 	LeaseSlot &grant(std::uint8_t random);
 	LeaseSlot &restore(int slot_index, std::uint8_t random);
-	void close(LeaseSlot &lease) { close_lease(board(), pool(), table(), lease); }
+	void
+	close(LeaseSlot &lease)
+	{
+		close_lease(board(), pool(), table(), lease);
+	}
 
-	LeaseSlot &slot(int index) const { return table().slot(static_cast<std::uint32_t>(index)); }
+	LeaseSlot &
+	slot(int index) const
+	{
+		return table().slot(static_cast<std::uint32_t>(index));
+	}
 	Token token(int slot_index, std::uint8_t random) const;
 
 	// The jobs by their numbers in the lease; those that are not of it are left out.
@@ -104,13 +140,21 @@ class World
 	Jobs jobs_of(LeaseSlot const &lease, JobSet const &set) const;
 
   private:
-	std::byte *bytes() const { return static_cast<std::byte *>(memory_.get()); }
+	std::byte *
+	bytes() const
+	{
+		return static_cast<std::byte *>(memory_.get());
+	}
 	void build_lease(int index, LeaseView const &view);
 	LeaseView view_lease(LeaseSlot const &lease) const;
 
 	struct Free
 	{
-		void operator()(void *memory) const { ::operator delete(memory, std::align_val_t{64}); }
+		void
+		operator()(void *memory) const
+		{
+			::operator delete (memory, std::align_val_t{64});
+		}
 	};
 
 	JobId base_;

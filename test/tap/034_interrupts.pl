@@ -99,19 +99,23 @@ is(query($node, q{SELECT count(*), count(DISTINCT id) FROM test.drain('produced'
 
 my $jobs = 60000;
 query($node, "CALL test.fill('consumed', $jobs)");
-run_with_cancels(q{SELECT onceq.release(min(token)) FROM onceq.claim('consumed', 1000); } x 500, 'claim');
+run_with_cancels(q{SELECT onceq.release(min(token)) FROM onceq.claim('consumed', 1000); } x 300, 'claim');
 wait_for_no_lease('claim and release');
 is(query($node, q{SELECT ready FROM onceq.queue_stats WHERE queue = 'consumed'}), $jobs, 'claim and release: all jobs are ready');
 
 # ---- claim and ack, in one transaction and in two
 
-run_with_cancels('SELECT test.work(500); ' x 60, 'claim and ack');
+run_with_cancels('SELECT test.work(200); ' x 300, 'claim and ack');
 run_with_cancels(q{
-	SELECT coalesce(min(token), 0) AS held, array_agg(id) AS ids FROM onceq.claim('consumed', 500, hold => 'session') \gset
+	SELECT coalesce(min(token), 0) AS held, array_agg(id) AS ids FROM onceq.claim('consumed', 200, hold => 'session') \gset
 	BEGIN; INSERT INTO test.effect SELECT unnest(:'ids'::bigint[]); SELECT onceq.ack(:held); COMMIT;
 	SELECT onceq.release(:held);
-} x 60, 'claim, then ack');
-run_terminated('SELECT test.work(1); ' x 2000, 'pg_terminate_backend') for 1 .. 3;
+} x 150, 'claim, then ack');
+for (1 .. 3)
+{
+	is(run_terminated('DO $$ BEGIN FOR i IN 1 .. 100000 LOOP PERFORM test.work(1); COMMIT; END LOOP; END $$', 'pg_terminate_backend'),
+		'57P01', 'a consumer is terminated');
+}
 wait_for_no_lease('claim and ack');
 ($ready, my $done) = split /\|/,
   query($node, q{SELECT ready, (SELECT count(*) FROM test.effect) FROM onceq.queue_stats WHERE queue = 'consumed'});

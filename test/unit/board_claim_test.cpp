@@ -208,6 +208,22 @@ TEST(board_claim, settling_sorts_out_what_cannot_be_delivered)
 	EXPECT_EQ(stand.count(JobState::waiting), 2);
 }
 
+TEST(board_claim, a_job_found_early_is_ready_if_the_watermark_rose_meanwhile)
+{
+	for (Wall const now : {noon + 49, noon + 50})
+	{
+		Stand stand;
+		stand.enqueue(2, 6);
+		Claimed const claimed = stand.take_ready(2);
+		advance_watermark(stand.board, now); // and the look passed over it: it is leased
+		finish_promotion(stand.board, now);
+		settle(stand.board, stand.pool(), *claimed.lease,
+			   Findings{{}, claimed.all(), {}, noon + 50});
+		EXPECT_EQ(stand.state(1), now < noon + 50 ? JobState::waiting : ready_at(6));
+		EXPECT_EQ(stand.claim(9).ids.size(), now < noon + 50 ? 0U : 2U);
+	}
+}
+
 TEST(board_claim, a_claim_of_which_nothing_remains_is_given_back_whole)
 {
 	Stand stand;

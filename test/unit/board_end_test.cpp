@@ -88,6 +88,19 @@ TEST(board_end, unpinning_with_a_token_that_no_longer_matches_changes_nothing)
 	EXPECT_EQ(claimed.lease->deadline.load(), 100);
 }
 
+TEST(board_end, only_a_lease_that_is_held_is_extended)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const claimed = stand.claim(1, Monotonic{100});
+	EXPECT_TRUE(extend(*claimed.lease, claimed.token, Monotonic{500}));
+	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{499}));
+	EXPECT_FALSE(extend(*claimed.lease, claimed.token + (Token{1} << 40), Monotonic{900}));
+	EXPECT_EQ(claimed.lease->deadline.load(), 500);
+	begin_expiry(*claimed.lease, stand.table().index_of(*claimed.lease), 7);
+	EXPECT_FALSE(extend(*claimed.lease, claimed.token, Monotonic{900}));
+}
+
 // ---- what becomes of the jobs
 
 TEST(board_end, an_acked_job_is_gone_and_the_last_one_frees_the_lease)

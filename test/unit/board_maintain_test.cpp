@@ -109,6 +109,75 @@ TEST(board_seize, a_seized_job_keeps_its_history_and_priority)
 	EXPECT_TRUE(stand.board.map.history(stand.pool(), 1));
 }
 
+// ---- one job, by the audit
+
+TEST(board_audit, a_job_in_anybodys_hands_is_not_seized)
+{
+	Stand stand;
+	stand.enqueue(3);
+	stand.claim(1);
+	Reservation const reserved = reserve(stand.board, stand.pool(), 1);
+	seize(stand, ready_at(0), 2, 2);
+	for (JobId const id : {JobId{1}, JobId{2}, reserved.first})
+	{
+		JobState const before = stand.state(id);
+		Seized seized{};
+		EXPECT_FALSE(seize_one(stand.board, stand.pool(), id, seized)) << before;
+		EXPECT_EQ(stand.state(id), before);
+	}
+	stand.board.phase = BoardPhase::dropped;
+	Seized seized{};
+	EXPECT_FALSE(seize_one(stand.board, stand.pool(), 3, seized));
+}
+
+TEST(board_audit, whatever_the_job_was_it_becomes_what_the_tables_say)
+{
+	struct Case
+	{
+		bool live, history;
+		Wall due;
+		JobState state;
+	};
+	for (Case const &row : {Case{false, false, wall_always, JobState::none},
+							{true, false, wall_always, ready_at(3)},
+							{true, true, noon, ready_at(3)},
+							{true, true, noon + 1, JobState::waiting}})
+		for (JobId const id : {1, 2, 3}) // ready, waiting, none
+		{
+			Stand stand;
+			stand.enqueue(1);
+			stand.enqueue(1, 0, noon + 9);
+			Reservation const gone = reserve(stand.board, stand.pool(), 1);
+			abandon(stand.board, stand.pool(), gone.first, gone.first);
+			JobState const before = stand.state(id);
+			Seized seized{};
+			ASSERT_TRUE(seize_one(stand.board, stand.pool(), id, seized));
+			EXPECT_EQ(stand.state(id), JobState::seized);
+			EXPECT_EQ(seized.origin, before);
+			settle_seized(stand.board, stand.pool(), id, row.live, row.history, 3, row.due);
+			EXPECT_EQ(stand.state(id), row.state);
+			EXPECT_EQ(stand.board.map.history(stand.pool(), id), row.history);
+			EXPECT_LE(stand.board.earliest_due,
+					  row.state == JobState::waiting ? row.due : wall_never);
+		}
+}
+
+TEST(board_audit, an_aborted_audit_leaves_the_job_where_it_was)
+{
+	Stand stand;
+	stand.enqueue(1, 8);
+	stand.enqueue(1, 0, noon + 9);
+	for (JobId const id : {1, 2, 3})
+	{
+		JobState const before = stand.state(id);
+		Seized seized{};
+		ASSERT_TRUE(seize_one(stand.board, stand.pool(), id, seized));
+		restore_seized(stand.board, stand.pool(), seized);
+		EXPECT_EQ(stand.state(id), before);
+	}
+	EXPECT_EQ(stand.claim(9).ids, std::vector<JobId>{1});
+}
+
 // ---- from the tables
 
 TEST(board_build, what_ended_is_removed_from_what_was_enqueued)

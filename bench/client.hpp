@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: PostgreSQL
+// A client of a queue, and the rounds it can repeat.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "connection.hpp"
+#include "system.hpp"
+
+namespace bench {
+
+struct Options
+{
+	std::string system;
+	std::string scenario;
+	int batch;
+	int clients;
+	double seconds;
+	long backlog;
+	bool snapshot; // held open by another session
+};
+
+// One client: its connection, and the rounds it repeats.
+class Client
+{
+  public:
+	Client(Statements const &statements, Options const &options) : batch_(options.batch)
+	{
+		connection_.prepare("claim", statements.claim);
+		connection_.prepare("ack", statements.ack);
+		if (!statements.ack_and_claim.empty())
+			connection_.prepare("ack_and_claim", statements.ack_and_claim);
+		connection_.prepare("enqueue", batch_ == 1 ? statements.enqueue : statements.enqueue_many);
+		connection_.prepare("select", "SELECT 1");
+		// Writes and flushes a commit record, and nothing else.
+		connection_.prepare("commit", "SELECT pg_logical_emit_message(true, '', '')");
+		payload_ = batch_ == 1 ? payload : payload_array(batch_);
+		acks_by_ids_ = statements.acks_by_ids;
+		round_ = find_round(options.scenario);
+	}
+
+	// Returns the number of jobs it went through; nothing: the queue is empty.
+	std::optional<int>
+	round()
+	{
+		return (this->*round_)();
+	}
+
+	// Leaves nothing claimed.
+	void
+	finish()
+	{
+		if (!handle_.empty())
+			connection_.execute("ack", {handle_.c_str()});
+	}
+
+  private:
+	using Round = std::optional<int> (Client::*)();
+
+	static Round
+	find_round(std::string const &scenario)
+	{
+		std::map<std::string, Round> const rounds = {
+			{"claim_ack", &Client::claim_ack}, {"ack_and_claim", &Client::ack_and_claim},
+			{"enqueue", &Client::enqueue},     {"cycle", &Client::cycle},
+			{"select", &Client::select},       {"commit", &Client::commit}};
+		auto const found = rounds.find(scenario);
+		if (found == rounds.end())
+			throw std::runtime_error("unknown scenario: " + scenario);
+		return found->second;
+	}
+
+	// What ack needs for the jobs of a claim's result: its token, or the array of their ids.
+	// Every payload is looked at, as a consumer would.
+	int
+	take(Result const &claimed)
+	{
+		int const count = claimed.rows();
+		handle_.clear();
+		if (count == 0)
+			return 0;
+		if (!acks_by_ids_)
+			handle_ = claimed.value(0, 1);
+		for (int i = 0; i < count; i++)
+		{
+			if (claimed.length(i, 2) < 100)
+				throw std::runtime_error("a payload is missing");
+			if (acks_by_ids_)
+				handle_.append(i == 0 ? "{" : ",").append(claimed.value(i, 0));
+		}
+		if (acks_by_ids_)
+			handle_.append("}");
+		return count;
+	}
+
+	std::optional<int>
+	claim_ack()
+	{
+		int const count = take(connection_.execute("claim", {}));
+		if (count == 0)
+			return {};
+		connection_.execute("ack", {handle_.c_str()});
+		handle_.clear();
+		return count;
+	}
+
+	std::optional<int>
+	ack_and_claim()
+	{
+		char const *const handle = handle_.empty() ? nullptr : handle_.c_str();
+		int const count = take(connection_.execute("ack_and_claim", {handle}));
+		return count == 0 ? std::nullopt : std::optional{count};
+	}
+
+	std::optional<int>
+	enqueue()
+	{
+		int const count = connection_.execute("enqueue", {payload_.c_str()}).rows();
+		if (count != batch_)
+			throw std::runtime_error("jobs are missing");
+		return count;
+	}
+
+	// Others may take this client's job, but then theirs is left.
+	std::optional<int>
+	cycle()
+	{
+		enqueue();
+		return claim_ack().value_or(0);
+	}
+
+	std::optional<int>
+	select()
+	{
+		connection_.execute("select", {});
+		return 1;
+	}
+
+	std::optional<int>
+	commit()
+	{
+		connection_.execute("commit", {});
+		return 1;
+	}
+
+	Connection connection_{"bench client"};
+	int batch_;
+	std::string payload_;
+	std::string handle_; // of what is claimed; empty: nothing
+	bool acks_by_ids_;
+	Round round_;
+};
+
+} // namespace bench

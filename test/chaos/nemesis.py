@@ -1,0 +1,342 @@
+"""The nemesis: injects faults one after the other, by a plan that follows from the seed, and writes them down.
+
+A fault's window begins before it is injected and ends when the server, or the client, is well again.
+"""
+import heapq
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+from clients import CONSUMER_POINTS, JANITOR_POINTS, PRODUCER_POINTS, now
+from server import Failed, Lost
+
+CRASH_PATIENCE = 20  # s until a killed server process has brought the server down and up again
+WORKER_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
+                 "journal: after mark", "journal: after insert", "room: after ceiling", "segments: after seal",
+                 "segments: before drop", "segments: after drop", "build: after jobs", "build: before standing",
+                 "restore: after slot")
+
+
+class Nemesis:
+    """herd: the clients, by run.py."""
+
+    def __init__(self, seed, server, herd, folder):
+        self.rng = random.Random(f"{seed}/nemesis")
+        self.server, self.herd = server, herd
+        self.file = open(folder / "nemesis.jsonl", "a", encoding="utf-8", buffering=1)
+        self.later = []  # (time, number, what to do)
+        self.sequence = 0
+        self.connection = None
+
+    # ---- what is written down
+
+    def note(self, kind, begin, **fields):
+        self.file.write(json.dumps({"event": kind, "t_invoke": begin, **fields}) + "\n")
+
+    def admin(self):
+        if self.connection is None:
+            self.connection = self.server.connect_when_up()
+        return self.connection
+
+    def query(self, sql):
+        """The rows; none if it fails. Again, should the connection be lost."""
+        for _ in range(3):
+            try:
+                return self.admin().query(sql)
+            except Failed:
+                return []
+            except Lost:
+                self.leave()
+        return []
+
+    def leave(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    # ---- time
+
+    def at(self, delay, action):
+        self.sequence += 1
+        heapq.heappush(self.later, (now() + delay, self.sequence, action))
+
+    def rest(self, seconds):
+        """Does what falls due meanwhile; being late itself is a fault: the machine is too slow for R8."""
+        end = now() + seconds
+        while True:
+            begin = now()
+            while self.later and self.later[0][0] <= now():
+                heapq.heappop(self.later)[2]()
+            self.herd.tend()
+            if now() >= end:
+                return
+            time.sleep(min(0.05, max(end - now(), 0)))
+            if now() - begin > 0.5:
+                self.note("slow machine", begin, t_return=now(), calm_after=1)
+
+    def finish_later(self):
+        while self.later:
+            heapq.heappop(self.later)[2]()
+
+    # ---- the plan
+
+    def follow(self, plan, seconds, calm):
+        """Storms of faults, and calm between, in which R8 can be judged."""
+        gap = max(0, seconds - calm * 3) / max(len(plan), 1)
+        end = now() + seconds
+        for index, (kind, fault) in enumerate(plan):
+            if index in (len(plan) // 3, 2 * len(plan) // 3):
+                self.finish_later()
+                self.rest(calm)
+            getattr(self, kind)(*fault)
+            self.rest(self.rng.uniform(0, 2 * gap * min(1, max(0, end - now()) / seconds)))
+        self.finish_later()
+        self.rest(calm)
+
+    # ---- crashes
+
+    def crash(self, kind, kill, pid=None):
+        """kill ends one process; the postmaster then ends all others, and starts anew."""
+        begin, offset = now(), self.server.log_size()
+        self.leave()
+        try:
+            kill()
+        except ProcessLookupError:
+            return
+        if self.wait_for_crash(offset):
+            self.note(kind, begin, t_return=now(), stops="crash", pid=pid, calm_after=2)
+
+    def wait_for_crash(self, offset, patience=CRASH_PATIENCE):
+        deadline = now() + patience
+        while "all server processes terminated" not in self.server.log_since(offset):
+            if now() > deadline:
+                return False
+            time.sleep(0.01)
+            self.herd.tend()
+        self.server.connect_when_up().close()
+        return True
+
+    def backend(self, which):
+        """The pid of some client's session: any, or idle in transaction, or active."""
+        condition = {"any": "", "idle in transaction": "AND state = 'idle in transaction'",
+                     "active": "AND state = 'active'"}[which]
+        rows = self.query("SELECT pid FROM pg_stat_activity WHERE usename = 'chaos'"
+                          f" AND backend_type = 'client backend' {condition} ORDER BY application_name")
+        return int(self.rng.choice(rows)[0]) if rows else None
+
+    def helper(self, name):
+        rows = self.query(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{name}'")
+        return int(rows[0][0]) if rows else None
+
+    def find(self, look, patience=2.0):
+        """What look finds, as soon as there is something; None: nothing came."""
+        deadline = now() + patience
+        while True:
+            found = look()
+            if found is not None or now() > deadline:
+                return found
+            self.rest(0.005)
+
+    def kill_backend(self, which):
+        pid = self.find(lambda: self.backend(which)) or self.backend("any")
+        if pid:
+            self.crash("kill -9 backend", lambda: os.kill(pid, signal.SIGKILL), pid)
+
+    def kill_helper(self, name):
+        pid = self.find(lambda: self.helper(name), 5)
+        if pid:
+            self.crash(f"kill -9 {name.split()[-1]}", lambda: os.kill(pid, signal.SIGKILL), pid)
+
+    def fault_point(self, action, point):
+        """A client's session dies, or fails, at a named point of the code."""
+        kind = next(kind for kind, points in (("p", PRODUCER_POINTS), ("c", CONSUMER_POINTS), ("j", JANITOR_POINTS))
+                    if point in points)
+        begin, offset = now(), self.server.log_size()
+        self.leave()
+        client = self.herd.pick(self.rng, kind)
+        client.order(f"fault {action} at {point}")
+        deadline = now() + 5
+        crashed = False
+        while now() < deadline and not crashed and not self.herd.is_done(client):
+            time.sleep(0.01)
+            self.herd.tend()
+            crashed = "terminated by signal 9" in self.server.log_since(offset)
+        crashed = crashed or "terminated by signal 9" in self.server.log_since(offset)
+        if now() >= deadline:
+            client.kill()
+            crashed = self.wait_for_crash(offset, 1)
+        elif crashed:
+            self.wait_for_crash(offset)
+        reached = crashed or f'at "{point}"' in self.server.log_since(offset)
+        name = f"{action} at a fault point" if reached else "fault point not reached"
+        self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
+
+    def worker_fault(self, action, point):
+        """As fault_point, but in whatever process comes there, the worker above all; for a while."""
+        begin, offset = now(), self.server.log_size()
+        self.leave()
+        self.server.set_fault(f"{action} at {point}")
+        deadline = now() + 1.0
+        crashed = False
+        while now() < deadline and not crashed:
+            time.sleep(0.01)
+            crashed = "terminated by signal 9" in self.server.log_since(offset)
+        self.server.set_fault("")
+        time.sleep(0.1)  # until all have read it
+        crashed = crashed or "terminated by signal 9" in self.server.log_since(offset)
+        if crashed:
+            self.wait_for_crash(offset)
+            self.server.connect_when_up().close()
+        reached = crashed or f'at "{point}"' in self.server.log_since(offset)
+        name = f"{action} in the worker" if reached else "fault point not reached"
+        self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
+
+    def kill_postmaster(self):
+        begin = now()
+        self.leave()
+        self.server.kill()
+        self.server.start()
+        self.server.connect_when_up().close()
+        self.note("kill -9 postmaster", begin, t_return=now(), stops="crash", calm_after=2)
+
+    def restart(self, mode):
+        begin = now()
+        self.leave()
+        if mode == "smart":
+            self.herd.order_all("leave")
+        stopped = self.server.stop(mode, 5 if mode == "smart" else 30)
+        if not stopped and not self.server.stop("fast"):
+            raise RuntimeError(f"the server does not stop:\n{self.server.tail()}")
+        self.server.start()
+        self.server.connect_when_up().close()
+        self.note(f"{mode} restart", begin, t_return=now(), calm_after=2,
+                  stops="crash" if mode == "immediate" else "restart")
+
+    # ---- less than a crash
+
+    def signal_backend(self, function, which):
+        pid = self.find(lambda: self.backend(which), 0.5)
+        if pid:
+            begin = now()
+            self.query(f"SELECT {function}({pid})")
+            self.note(function, begin, t_return=now(), calm_after=0.5)
+
+    def terminate_helper(self, name):
+        pid = self.find(lambda: self.helper(name), 5)
+        if pid:
+            begin = now()
+            self.query(f"SELECT pg_terminate_backend({pid})")
+            self.note(f"terminate {name.split()[-1]}", begin, t_return=now(), calm_after=2)
+
+    def freeze(self, kind, begin, pid, seconds):
+        try:
+            os.kill(pid, signal.SIGSTOP)
+        except ProcessLookupError:
+            return
+
+        def thaw():
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                pass
+            self.note(kind, begin, t_return=now(), calm_after=1)
+        self.at(seconds, thaw)
+
+    def stop_client(self, seconds):
+        self.freeze("client stopped", now(), self.herd.pick(self.rng, "cp").pid, seconds)
+
+    def stop_backend(self, seconds):
+        """It may hold locks: nobody may be waited for meanwhile."""
+        pid = self.backend("active") or self.backend("any")
+        if pid:
+            self.freeze("backend stopped", now(), pid, seconds)
+            time.sleep(seconds)
+            self.rest(0)
+
+    def stop_worker(self, seconds):
+        pid = self.helper("onceq worker")
+        if pid:
+            self.freeze("worker stopped", now(), pid, seconds)
+            time.sleep(seconds)
+            self.rest(0)
+
+    def kill_client(self):
+        begin = now()
+        self.herd.pick(self.rng, "cp").kill()
+        self.note("client killed", begin, t_return=now(), calm_after=0.5)
+
+    # ---- what administrators do
+
+    def tables(self):
+        return [row[0] for row in self.query(
+            "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE nspname = 'onceq_data' AND relkind = 'r' AND relname ~ '^[jor]' ORDER BY relname")]
+
+    def administrate(self, what):
+        tables = self.tables()
+        if not tables:
+            return
+        table = self.rng.choice(tables)
+        sql = {
+            "vacuum": f"VACUUM {table}", "vacuum full": f"VACUUM FULL {table}", "analyze": f"ANALYZE {table}",
+            "freeze": f"VACUUM (FREEZE) {table}", "reindex": f"REINDEX TABLE {table}",
+            "cluster": f"CLUSTER {table} USING {table}_id",
+            "lock": f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.2); COMMIT",
+            "checkpoint": "CHECKPOINT",
+        }[what]
+        begin = now()
+        self.query("SET lock_timeout = '300ms'")
+        self.query(sql)
+        self.query("ROLLBACK")
+        self.note(what, begin, t_return=now(), calm_after=0.5)
+
+    def dump(self):
+        begin = now()
+        process = subprocess.Popen([self.server.bin / "pg_dump", "-U", "postgres", "-h", self.server.folder,
+                                    "-p", str(self.server.port), "-f", os.devnull, "postgres"],
+                                   stderr=subprocess.DEVNULL)
+        self.at(1.5, lambda: (process.kill(), process.wait(), self.note("dump", begin, t_return=now())))
+
+    def old_snapshot(self, seconds):
+        begin = now()
+        connection = self.server.connect_when_up()
+        try:
+            connection.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM chaos.mark")
+        except Lost:
+            pass
+        self.at(seconds, lambda: (connection.close(), self.note("old snapshot", begin, t_return=now(), fault=False)))
+
+
+def make_plan(rng, amounts):
+    """The faults, shuffled: [(method, arguments)]. amounts: how many of each kind."""
+    points = list(PRODUCER_POINTS + CONSUMER_POINTS + JANITOR_POINTS)
+    makers = {
+        "kill backend": lambda: ("kill_backend", (rng.choice(("any", "active", "idle in transaction")),)),
+        "kill at point": lambda: ("fault_point", ("kill", rng.choice(points))),
+        "error at point": lambda: ("fault_point", (rng.choice(("error", "oom", "fatal")), rng.choice(points))),
+        "kill postmaster": lambda: ("kill_postmaster", ()),
+        "kill worker": lambda: ("kill_helper", ("onceq worker",)),
+        "kill launcher": lambda: ("kill_helper", ("onceq launcher",)),
+        "immediate": lambda: ("restart", ("immediate",)),
+        "fast": lambda: ("restart", ("fast",)),
+        "smart": lambda: ("restart", ("smart",)),
+        "terminate": lambda: ("signal_backend", ("pg_terminate_backend", rng.choice(("any", "idle in transaction")))),
+        "cancel": lambda: ("signal_backend", ("pg_cancel_backend", "active")),
+        "terminate worker": lambda: ("terminate_helper", (rng.choice(("onceq worker", "onceq launcher")),)),
+        "worker fault": lambda: ("worker_fault", (rng.choice(("error", "oom", "fatal", "kill")),
+                                                  rng.choice(WORKER_POINTS))),
+        "stop client": lambda: ("stop_client", (rng.uniform(0.4, 2.5),)),
+        "stop backend": lambda: ("stop_backend", (rng.uniform(0.05, 0.4),)),
+        "stop worker": lambda: ("stop_worker", (rng.uniform(0.2, 0.8),)),
+        "kill client": lambda: ("kill_client", ()),
+        "administrate": lambda: ("administrate", (rng.choice(
+            ("vacuum", "vacuum full", "analyze", "freeze", "reindex", "cluster", "lock", "checkpoint")),)),
+        "dump": lambda: ("dump", ()),
+        "old snapshot": lambda: ("old_snapshot", (rng.uniform(0.5, 4),)),
+    }
+    plan = [makers[kind]() for kind, amount in amounts.items() for _ in range(amount)]
+    rng.shuffle(plan)
+    return plan
