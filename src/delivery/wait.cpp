@@ -47,12 +47,13 @@ sleep_until_ready(board::Handle const &handle, bool paused, core::Microseconds s
 	waiter.leave();
 }
 
-// Jobs must not be claimed for a client that hung up.
+// Jobs must not be claimed for a client that hung up; the wake-up it had is another's.
 void
-check_client()
+check_client(board::Handle const &handle)
 {
 	if (MyProcPort == nullptr || pq_check_connection())
 		return;
+	board::wake_claimers(handle.index, 1);
 	ClientConnectionLost = true;
 	InterruptPending = true;
 	CHECK_FOR_INTERRUPTS();
@@ -66,7 +67,7 @@ wait_for_jobs(catalog::Queue &queue, core::Microseconds at_most)
 	board::Handle const handle = board::open(queue);
 	core::Microseconds const longest = queue.paused ? slice_while_paused : slice;
 	sleep_until_ready(handle, queue.paused, Min(at_most, longest));
-	check_client();
+	check_client(handle);
 	AcceptInvalidationMessages();
 	catalog::Queue const *const found = catalog::find_queue(queue.id);
 	if (found == nullptr || found->dropped)

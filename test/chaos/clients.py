@@ -146,17 +146,21 @@ class Client:
 
     def attempt(self):
         armed, self.fault = self.fault, None
+        end = "done"
         try:
             if armed:
                 self.connection.query(f"SET onceq.fault = '{armed}'")
             self.turn(armed)
         except Failed:
             pass
+        except Lost:
+            end = "lost"
+            raise
         finally:
             # A fault that was not reached must not be left behind.
             if armed:
                 self.disconnect()
-                os.write(self.reports, f"{self.name}\n".encode())
+                os.write(self.reports, f"{self.name} {end}\n".encode())
         if self.connection is not None and self.connection.pgconn.transaction_status != 0:
             self.rollback(self.tx)
 

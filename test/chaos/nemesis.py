@@ -64,7 +64,7 @@ class Nemesis:
         heapq.heappush(self.later, (now() + delay, self.sequence, action))
 
     def rest(self, seconds):
-        """Does what falls due meanwhile; being late itself is a fault: the machine is too slow for R8."""
+        """Does what falls due meanwhile. Being late is a fault, too: then the machine is too slow for R8."""
         end = now() + seconds
         while True:
             begin = now()
@@ -94,7 +94,7 @@ class Nemesis:
             getattr(self, kind)(*fault)
             self.rest(self.rng.uniform(0, 2 * gap * min(1, max(0, end - now()) / seconds)))
         self.finish_later()
-        self.rest(calm)
+        self.rest(max(calm, end - now()))
 
     # ---- crashes
 
@@ -159,17 +159,15 @@ class Nemesis:
         client = self.herd.pick(self.rng, kind)
         client.order(f"fault {action} at {point}")
         deadline = now() + 5
-        crashed = False
-        while now() < deadline and not crashed and not self.herd.is_done(client):
+        while client.report is None and now() < deadline:
             time.sleep(0.01)
             self.herd.tend()
-            crashed = "terminated by signal 9" in self.server.log_since(offset)
-        crashed = crashed or "terminated by signal 9" in self.server.log_since(offset)
-        if now() >= deadline:
+        crashed = False
+        if client.report is None:  # it hangs, or waits for somebody
             client.kill()
             crashed = self.wait_for_crash(offset, 1)
-        elif crashed:
-            self.wait_for_crash(offset)
+        elif action == "kill" and client.report == "lost":
+            crashed = self.wait_for_crash(offset, 2)
         reached = crashed or f'at "{point}"' in self.server.log_since(offset)
         name = f"{action} at a fault point" if reached else "fault point not reached"
         self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
@@ -180,16 +178,14 @@ class Nemesis:
         self.leave()
         self.server.set_fault(f"{action} at {point}")
         deadline = now() + 1.0
-        crashed = False
-        while now() < deadline and not crashed:
+        while now() < deadline and "terminated by signal 9" not in self.server.log_since(offset):
             time.sleep(0.01)
-            crashed = "terminated by signal 9" in self.server.log_since(offset)
         self.server.set_fault("")
-        time.sleep(0.1)  # until all have read it
-        crashed = crashed or "terminated by signal 9" in self.server.log_since(offset)
-        if crashed:
-            self.wait_for_crash(offset)
-            self.server.connect_when_up().close()
+        crashed = False
+        while self.wait_for_crash(offset, 0.3):  # until all have read that it is over
+            crashed, offset_after = True, self.server.log_size()
+            if not self.wait_for_crash(offset_after, 0.3):
+                break
         reached = crashed or f'at "{point}"' in self.server.log_since(offset)
         name = f"{action} in the worker" if reached else "fault point not reached"
         self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
@@ -205,7 +201,8 @@ class Nemesis:
     def restart(self, mode):
         begin = now()
         self.leave()
-        if mode == "smart":
+        if mode == "smart":  # waits for all to leave
+            self.finish_later()
             self.herd.order_all("leave")
         stopped = self.server.stop(mode, 5 if mode == "smart" else 30)
         if not stopped and not self.server.stop("fast"):
@@ -231,37 +228,29 @@ class Nemesis:
             self.query(f"SELECT pg_terminate_backend({pid})")
             self.note(f"terminate {name.split()[-1]}", begin, t_return=now(), calm_after=2)
 
-    def freeze(self, kind, begin, pid, seconds):
-        try:
-            os.kill(pid, signal.SIGSTOP)
-        except ProcessLookupError:
-            return
+    def stop_client(self, seconds):
+        """Longer than its lease, mostly."""
+        begin, client = now(), self.herd.pick(self.rng, "cp")
+        client.freeze()
 
         def thaw():
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
-            self.note(kind, begin, t_return=now(), calm_after=1)
+            client.thaw()
+            self.note("client stopped", begin, t_return=now(), calm_after=1)
         self.at(seconds, thaw)
 
-    def stop_client(self, seconds):
-        self.freeze("client stopped", now(), self.herd.pick(self.rng, "cp").pid, seconds)
-
-    def stop_backend(self, seconds):
-        """It may hold locks: nobody may be waited for meanwhile."""
-        pid = self.backend("active") or self.backend("any")
-        if pid:
-            self.freeze("backend stopped", now(), pid, seconds)
+    def stop_process(self, whose, seconds):
+        """It may hold locks: nobody is waited for meanwhile."""
+        pid = self.helper("onceq worker") if whose == "worker" else self.backend("active") or self.backend("any")
+        if pid is None:
+            return
+        begin = now()
+        try:
+            os.kill(pid, signal.SIGSTOP)
             time.sleep(seconds)
-            self.rest(0)
-
-    def stop_worker(self, seconds):
-        pid = self.helper("onceq worker")
-        if pid:
-            self.freeze("worker stopped", now(), pid, seconds)
-            time.sleep(seconds)
-            self.rest(0)
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+        self.note(f"{whose} stopped", begin, t_return=now(), calm_after=1)
 
     def kill_client(self):
         begin = now()
@@ -329,8 +318,8 @@ def make_plan(rng, amounts):
         "worker fault": lambda: ("worker_fault", (rng.choice(("error", "oom", "fatal", "kill")),
                                                   rng.choice(WORKER_POINTS))),
         "stop client": lambda: ("stop_client", (rng.uniform(0.4, 2.5),)),
-        "stop backend": lambda: ("stop_backend", (rng.uniform(0.05, 0.4),)),
-        "stop worker": lambda: ("stop_worker", (rng.uniform(0.2, 0.8),)),
+        "stop backend": lambda: ("stop_process", ("backend", rng.uniform(0.05, 0.4))),
+        "stop worker": lambda: ("stop_process", ("worker", rng.uniform(0.2, 0.8))),
         "kill client": lambda: ("kill_client", ()),
         "administrate": lambda: ("administrate", (rng.choice(
             ("vacuum", "vacuum full", "analyze", "freeze", "reindex", "cluster", "lock", "checkpoint")),)),

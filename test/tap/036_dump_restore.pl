@@ -46,13 +46,10 @@ $original->poll_query_until('postgres', q{SELECT journalled FROM onceq.leases}) 
 # ---- What a copy must have. Of what runs at the original, the copy knows that it is unfinished.
 
 my $jobs_query = q{
-	SELECT count(*), md5(string_agg(concat_ws('|', queue, id, replace(state, 'running', 'ready'), priority,
-		CASE WHEN state = 'running' THEN attempt - 1 ELSE attempt END, max_attempts, enqueued_at, error,
-		result, md5(payload::text), headers), E'\n' ORDER BY queue, id))
-	FROM (SELECT queue FROM onceq.queues) q, LATERAL onceq.jobs(q.queue, count => 10000) j (queue_, id)};
-$jobs_query =~ s/queue_, id\)/j_queue)/;
-$jobs_query =~ s/'\|', queue, id/'|', q.queue, j.id/;
-$jobs_query =~ s/ORDER BY queue, id/ORDER BY q.queue, j.id/;
+	SELECT count(*), md5(string_agg(concat_ws('|', j.queue, j.id, replace(j.state, 'running', 'ready'), j.priority,
+		CASE WHEN j.state = 'running' THEN j.attempt - 1 ELSE j.attempt END, j.max_attempts, j.enqueued_at, j.error,
+		j.result, md5(j.payload::text), j.headers), E'\n' ORDER BY j.queue, j.id))
+	FROM onceq.queues q, LATERAL onceq.jobs(q.queue, count => 10000) j};
 my $due_query = q{SELECT id, due_at FROM onceq.jobs('mail', 'scheduled') ORDER BY id};
 my $queues_query = q{SELECT queue, lease, max_attempts, backoff_base, backoff_factor, backoff_max, backoff_jitter, retention, segment_age, paused, created_at FROM onceq.queues ORDER BY queue};
 my $grants_query = q{

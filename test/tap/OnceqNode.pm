@@ -100,7 +100,8 @@ sub sqlstate_of
 sub error_in
 {
 	my ($stderr) = @_;
-	return $stderr =~ /(?:ERROR|FATAL):\s+(\w{5}):/ ? $1 : $stderr;
+	return $1 if $stderr =~ /(?:ERROR|FATAL):\s+(\w{5}):/;
+	return $stderr =~ /(?:NOTICE|WARNING):/ ? '' : $stderr;
 }
 
 # Ids and attempts of what the queue delivers now, by id: "7:1 8:2". All of it is acked.
