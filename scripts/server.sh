@@ -13,6 +13,7 @@
 
 PG_CONFIG=${PG_CONFIG:-pg_config}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+[[ $top != *[[:space:]]* ]] || { echo "make cannot build below a folder with a blank in its name: $top" >&2 && exit 1; }
 bin=$("$PG_CONFIG" --bindir) || exit
 PATH=$bin:$PATH
 work=$(mktemp -d /tmp/onceq.XXXXXX)

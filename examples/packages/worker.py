@@ -102,10 +102,9 @@ def do_jobs(connection, worker, jobs):
 
 def work(connection, worker):
     while not asked_to_stop:
-        jobs = connection.execute("SELECT * FROM onceq.claim('inspections', count => 8, worker => %s)",
+        jobs = connection.execute("SELECT * FROM onceq.claim('inspections', count => 8, wait => '1 s', worker => %s)",
                                   [worker]).fetchall()
         if not jobs:
-            time.sleep(0.2)
             continue
         print("claimed", *(f"{job.id}:{job.attempt}" for job in jobs), flush=True)
         try:

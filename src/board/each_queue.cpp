@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/subtransaction.hpp"
+#include "board/board.hpp"
 #include "board/each_queue.hpp"
 
 namespace onceq::board {
@@ -10,6 +11,7 @@ namespace {
 
 // After an error that duty met for one queue: when to try it again.
 constexpr core::Microseconds retry_after_error = 5 * core::microseconds_per_second;
+constexpr core::Microseconds retry_after_drop = 100 * 1000;
 
 struct Turn
 {
@@ -17,6 +19,17 @@ struct Turn
 	int32 queue;
 	core::Microseconds wait;
 };
+
+// Whether its drop has committed a moment ago: the board knows at once, our memory of the catalog soon.
+bool
+is_just_dropped(catalog::Queue const &queue)
+{
+	Handle handle;
+	if (queue.dropped || !find(queue, handle))
+		return false;
+	Locked board(handle.index, LW_SHARED);
+	return board->key == handle.key && board->phase == core::BoardPhase::dropped;
+}
 
 void
 take_turn(void *argument)
@@ -27,7 +40,7 @@ take_turn(void *argument)
 		return;
 	// The catalog's memory of it may change while the duty reads the catalog.
 	catalog::Queue const copy = *queue;
-	turn.wait = turn.duty(copy);
+	turn.wait = is_just_dropped(copy) ? retry_after_drop : turn.duty(copy);
 }
 
 } // namespace

@@ -88,12 +88,12 @@ insert_run(LeaseCopy const &copy, core::LeasedIds const &ids)
 }
 
 void
-delete_lease(core::Token token)
+delete_lease(int32 queue, core::Token token)
 {
-	Oid types[1] = {INT8OID};
-	Datum values[1] = {Int64GetDatum(token)};
-	SPI_execute_with_args("DELETE FROM onceq.lease_journal WHERE token = $1", 1, types, values, nullptr,
-						  false, 0);
+	Oid types[2] = {INT4OID, INT8OID};
+	Datum values[2] = {Int32GetDatum(queue), Int64GetDatum(token)};
+	SPI_execute_with_args("DELETE FROM onceq.lease_journal WHERE queue_id = $1 AND token = $2", 2, types,
+						  values, nullptr, false, 0);
 }
 
 void
@@ -118,7 +118,7 @@ write_lease(core::LeaseSlot &lease, core::Wall held_since, bool all, LeaseCopy &
 	else
 	{
 		change_at_commit(board, Change::journal_cleared, token);
-		delete_lease(token);
+		delete_lease(board.key.queue, token);
 	}
 	FAULT_POINT("journal: after insert");
 }
@@ -153,9 +153,31 @@ has_ended(int32 queue_id, core::Token token)
 		   (lease == nullptr || lease->token.load(std::memory_order_acquire) != token);
 }
 
+int
+count_journalled()
+{
+	int count = 0;
+	for (std::uint32_t i = 0; i < leases().high_water(); i++)
+	{
+		core::LeaseSlot const &lease = leases().slot(i);
+		count += lease.token.load(std::memory_order_acquire) != core::no_token &&
+				 lease.journal.load(std::memory_order_relaxed) >= core::LeaseJournal::writing &&
+				 handle_of(lease.board.load(std::memory_order_relaxed)).key.database == MyDatabaseId;
+	}
+	return count;
+}
+
+// Leases that ended are looked for only if the journal may hold other leases than memory does: under
+// an old snapshot each look walks over all rows that were ever deleted.
 void
 delete_ended()
 {
+	static int journalled = -1; // leases that the journal held when this process last looked, if all was well
+
+	int const live = count_journalled();
+	if (live == journalled)
+		return;
+	journalled = live;
 	SPI_execute("SELECT DISTINCT queue_id, token FROM onceq.lease_journal", false, 0);
 	SPITupleTable *const rows = SPI_tuptable;
 	for (uint64 i = 0; i < rows->numvals; i++)
@@ -164,7 +186,7 @@ delete_ended()
 		int32 const queue = DatumGetInt32(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &null));
 		core::Token const token = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &null));
 		if (has_ended(queue, token))
-			delete_lease(token);
+			delete_lease(queue, token);
 	}
 }
 

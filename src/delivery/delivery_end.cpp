@@ -67,13 +67,13 @@ ids_argument(FunctionCallInfo fcinfo, int number, board::LeaseCopy const &lease)
 
 // The lease of the first argument, which the caller may end jobs of.
 board::LeaseCopy *
-lease_to_end(FunctionCallInfo fcinfo, char const *what, catalog::Queue &queue)
+lease_to_end(FunctionCallInfo fcinfo, char const *what, AclMode privilege, catalog::Queue &queue)
 {
 	base::require_writable(what);
 	require_argument(fcinfo, 0, "token");
 	auto *const lease = static_cast<board::LeaseCopy *>(palloc(sizeof(board::LeaseCopy)));
 	look_up_lease(PG_GETARG_INT64(0), *lease, queue);
-	catalog::require_privilege(queue, catalog::may_ack);
+	catalog::require_privilege(queue, privilege);
 	return lease;
 }
 
@@ -180,7 +180,7 @@ fail_job(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSe
 ONCEQ_FUNCTION(onceq_ack)
 {
 	catalog::Queue queue;
-	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.ack()", queue);
+	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.ack()", catalog::may_ack, queue);
 	PG_RETURN_INT64(ack(*lease, queue, lease->jobs));
 }
 
@@ -188,7 +188,7 @@ ONCEQ_FUNCTION(onceq_ack)
 ONCEQ_FUNCTION(onceq_ack_ids)
 {
 	catalog::Queue queue;
-	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.ack()", queue);
+	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.ack()", catalog::may_ack, queue);
 	require_argument(fcinfo, 1, "ids");
 	PG_RETURN_INT64(ack(*lease, queue, ids_argument(fcinfo, 1, *lease)));
 }
@@ -197,7 +197,7 @@ ONCEQ_FUNCTION(onceq_ack_ids)
 ONCEQ_FUNCTION(onceq_ack_id)
 {
 	catalog::Queue queue;
-	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.ack()", queue);
+	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.ack()", catalog::may_ack, queue);
 	core::JobSet const job = job_argument(fcinfo, *lease);
 	int64 const acked = ack(*lease, queue, job);
 	if (!PG_ARGISNULL(2))
@@ -209,7 +209,7 @@ ONCEQ_FUNCTION(onceq_ack_id)
 ONCEQ_FUNCTION(onceq_nack)
 {
 	catalog::Queue queue;
-	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.nack()", queue);
+	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.nack()", catalog::may_claim, queue);
 	core::JobSet const job = job_argument(fcinfo, *lease);
 	core::LeasedIds const ids = one_job(*lease, job);
 	int max_attempts = 0;
@@ -232,7 +232,7 @@ ONCEQ_FUNCTION(onceq_nack)
 ONCEQ_FUNCTION(onceq_reject)
 {
 	catalog::Queue queue;
-	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.reject()", queue);
+	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.reject()", catalog::may_ack, queue);
 	core::JobSet const job = job_argument(fcinfo, *lease);
 	fail_job(*lease, queue, job, FailedAttempt{true, core::wall_always}, detail_argument(fcinfo, 2));
 	PG_RETURN_VOID();

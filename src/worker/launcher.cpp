@@ -45,8 +45,10 @@ constexpr core::Microseconds start_patience = 30 * core::microseconds_per_second
 // A worker needs milliseconds to connect.
 constexpr core::Microseconds arrival_patience = 5 * core::microseconds_per_second;
 
-// Boards of databases that were dropped take memory until then.
+// Boards of databases that were dropped take memory until somebody looks. Who drops one wakes us; whoever else
+// does must not make us look all the time.
 constexpr core::Microseconds reap_interval = 30 * core::microseconds_per_second;
+constexpr core::Microseconds reap_pause = core::microseconds_per_second;
 
 constexpr core::Microseconds complaint_interval = 600 * core::microseconds_per_second;
 
@@ -148,16 +150,17 @@ find_target(Oid database)
 	return target;
 }
 
-// Nobody can be connected to a database that is gone, so nobody touches its boards.
-void
+// Nobody can be connected to a database that is gone, so nobody touches its boards. Returns when to look again.
+core::Microseconds
 reap_dropped_databases()
 {
-	if (base::now_monotonic() < launcher.next_reap)
-		return;
-	launcher.next_reap = base::now_monotonic() + reap_interval;
+	core::Monotonic const now = base::now_monotonic();
+	if (now < launcher.next_reap)
+		return launcher.next_reap.us - now.us;
+	launcher.next_reap = now + reap_pause;
 	board::Databases const databases = board::databases_of_boards();
 	if (databases.count == 0)
-		return;
+		return reap_interval;
 	StartTransactionCommand();
 	ResetCatalogCaches();
 	for (int i = 0; i < databases.count; i++)
@@ -165,6 +168,7 @@ reap_dropped_databases()
 			board::reap_boards(databases.oid[i], nullptr);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(launcher.turn);
+	return reap_interval;
 }
 
 // ---- Starting a worker
@@ -357,9 +361,8 @@ starts_left()
 core::Microseconds
 take_turn()
 {
-	core::Microseconds nap = reap_interval;
+	core::Microseconds nap = reap_dropped_databases();
 
-	reap_dropped_databases();
 	if (notify::take_full_look())
 	{
 		list_free(launcher.to_look_at);

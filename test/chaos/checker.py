@@ -292,6 +292,7 @@ class Checker:
 
     def neglected(self, job, claims, purges):
         for begin, ready, until in self.ready_spans(job):
+            self.exercised["calm waits"] += until < FOREVER and not self.faults.meets(begin, until)
             until = min([until, *(purge for purge in purges if purge > begin)])
             if until - ready < self.patience or self.faults.meets(begin, ready + self.patience):
                 continue
@@ -396,8 +397,10 @@ class Checker:
 
 STRANGE = re.compile(
     r"PANIC|TRAP:|could not|terminated by signal|exited with exit code [3-9]|reinitializing| XX\d\d\d ")
+# Of the provoked ones; and what follows a line that is judged by itself.
 HARMLESS = re.compile(
-    r"could not (receive data from client|send data to client|serialize access|obtain lock on relation)")
+    r"could not (receive data from client|send data to client|serialize access|obtain lock on relation)"
+    r"|fault at \"| (CONTEXT|DETAIL|HINT|STATEMENT):  ")
 
 
 def is_strange(line):
@@ -418,6 +421,7 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
     print(f"# jobs with checked fate: {checker.exercised['jobs']},"
           f" and {checker.exercised['aborted enqueues']} rolled back", file=out)
     print(f"# deliveries: {checker.exercised['deliveries']}, effects: {checker.exercised['effects']}", file=out)
+    print(f"# waits for delivery without a fault: {checker.exercised['calm waits']}", file=out)
     print(f"# repeated deliveries by cause: {causes or 'none'}", file=out)
     print(f"# unexplained duplicates: {checker.duplicates['unexplained']}", file=out)
 

@@ -11,6 +11,8 @@ import select
 import signal
 import time
 
+from psycopg import pq
+
 from scenario import QUEUES
 from server import Failed, Lost
 
@@ -18,14 +20,14 @@ LOAD, DRAIN, STOP = "load", "drain", "stop"
 now = time.monotonic
 wall_to_monotonic = time.monotonic() - time.time()
 
+# What fails in a callback of commit or abort would be a PANIC; there a session can only be killed.
+CALLBACKS = ("commit: before effects", "commit: after effects", "abort: before effects", "abort: after effects")
 # Where a session of the testing build can be made to fail, by what it is about to do.
 PRODUCER_POINTS = ("enqueue: after reserve", "enqueue: after insert", "enqueue many: after reserve",
-                   "commit: before effects", "commit: after effects", "abort: before effects",
-                   "abort: after effects")
+                   *CALLBACKS)
 CONSUMER_POINTS = ("claim: after flip", "claim: after fetch", "claim: after hold", "ack: after ask",
                    "ack: after insert", "fail: after ask", "fail: after insert", "pre-commit: before pin",
-                   "pre-commit: after pin", "commit: before effects", "commit: after effects",
-                   "abort: before effects", "abort: after effects")
+                   "pre-commit: after pin", *CALLBACKS)
 JANITOR_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
                   "journal: after mark", "journal: after insert", "room: after ceiling", "room: after segment",
                   "segments: after seal", "segments: before drop", "segments: after drop", "seize: after seize",
@@ -145,23 +147,37 @@ class Client:
         self.disconnect()
 
     def attempt(self):
-        armed, self.fault = self.fault, None
-        end = "done"
+        if self.fault:
+            self.attempt_with_fault()
+            return
         try:
-            if armed:
-                self.connection.query(f"SET onceq.fault = '{armed}'")
-            self.turn(armed)
+            self.turn()
         except Failed:
             pass
+        self.leave_transaction()
+
+    def attempt_with_fault(self):
+        """Until the fault is met, or for some turns; the session ends in any case."""
+        fault, self.fault = self.fault, None
+        end, deadline = "done", now() + 1
+        try:
+            self.connection.query(f"SET onceq.fault = '{fault}'")
+            while end == "done" and now() < deadline and self.connection is not None:
+                try:
+                    self.turn(fault)
+                except Failed as error:
+                    if "fault at" in str(error) or "out of memory at" in str(error):
+                        end = "failed"
+                self.leave_transaction()
         except Lost:
             end = "lost"
             raise
         finally:
-            # A fault that was not reached must not be left behind.
-            if armed:
-                self.disconnect()
-                os.write(self.reports, f"{self.name} {end}\n".encode())
-        if self.connection is not None and self.connection.pgconn.transaction_status != 0:
+            self.disconnect()
+            os.write(self.reports, f"{self.name} {end}\n".encode())
+
+    def leave_transaction(self):
+        if self.connection is not None and self.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             self.rollback(self.tx)
 
     def connect(self):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from clients import CONSUMER_POINTS, JANITOR_POINTS, PRODUCER_POINTS, now
+from clients import CALLBACKS, CONSUMER_POINTS, JANITOR_POINTS, PRODUCER_POINTS, now
 from server import Failed, Lost
 
 CRASH_PATIENCE = 20  # s until a killed server process has brought the server down and up again
@@ -152,11 +152,11 @@ class Nemesis:
 
     def fault_point(self, action, point):
         """A client's session dies, or fails, at a named point of the code."""
-        kind = next(kind for kind, points in (("p", PRODUCER_POINTS), ("c", CONSUMER_POINTS), ("j", JANITOR_POINTS))
-                    if point in points)
+        kinds = "".join(kind for kind, points in (
+            ("p", PRODUCER_POINTS), ("c", CONSUMER_POINTS), ("j", JANITOR_POINTS)) if point in points)
         begin, offset = now(), self.server.log_size()
         self.leave()
-        client = self.herd.pick(self.rng, kind)
+        client = self.herd.pick(self.rng, kinds)
         client.order(f"fault {action} at {point}")
         deadline = now() + 5
         while client.report is None and now() < deadline:
@@ -188,7 +188,8 @@ class Nemesis:
                 break
         reached = crashed or f'at "{point}"' in self.server.log_since(offset)
         name = f"{action} in the worker" if reached else "fault point not reached"
-        self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
+        # A duty that failed for one queue is tried again after 5 s.
+        self.note(name, begin, t_return=now(), point=point, calm_after=7 if reached else 1, **({"stops": "crash"} if crashed else {}))
 
     def kill_postmaster(self):
         begin = now()
@@ -301,11 +302,12 @@ class Nemesis:
 
 def make_plan(rng, amounts):
     """The faults, shuffled: [(method, arguments)]. amounts: how many of each kind."""
-    points = list(PRODUCER_POINTS + CONSUMER_POINTS + JANITOR_POINTS)
+    points = sorted({*PRODUCER_POINTS, *CONSUMER_POINTS, *JANITOR_POINTS})
+    points_of_errors = [point for point in points if point not in CALLBACKS]
     makers = {
         "kill backend": lambda: ("kill_backend", (rng.choice(("any", "active", "idle in transaction")),)),
         "kill at point": lambda: ("fault_point", ("kill", rng.choice(points))),
-        "error at point": lambda: ("fault_point", (rng.choice(("error", "oom", "fatal")), rng.choice(points))),
+        "error at point": lambda: ("fault_point", (rng.choice(("error", "oom", "fatal")), rng.choice(points_of_errors))),
         "kill postmaster": lambda: ("kill_postmaster", ()),
         "kill worker": lambda: ("kill_helper", ("onceq worker",)),
         "kill launcher": lambda: ("kill_helper", ("onceq launcher",)),

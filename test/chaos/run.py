@@ -308,18 +308,19 @@ class Run:
         history = History.load(self.history)
         judge = checker.Checker(history, self.arguments.patience)
         judge.run()
-        for problem in self.herd.problems:
-            judge.report("R12", problem)
         prefix = f"seed {self.seed} ({self.kind}): "
         checker.describe(judge, prefix, first)
+        problems = self.herd.problems
+        print(f"{'not ' * bool(problems)}ok {first + len(checker.RULES)} - {prefix}the run itself went well")
+        print(*(f"#   {line}" for problem in problems[:3] for line in problem.splitlines()), sep="\n")
         faults = collections.Counter(event["event"] for event in history.events)
         print("# faults:", ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items())))
-        if judge.broken:
+        if judge.broken or problems:
             print(f"# kept: {self.folder}")
         elif not self.arguments.keep:
             shutil.rmtree(self.folder)
         sys.stdout.flush()
-        return judge, faults
+        return judge, faults, len(judge.broken) + bool(problems)
 
 
 def parse_arguments():
@@ -347,12 +348,12 @@ def main():
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
         run = Run(arguments, seed)
         run.go()
-        judge, seen = run.report(tests + 1)
-        tests += len(checker.RULES)
+        judge, seen, failed = run.report(tests + 1)
+        tests += len(checker.RULES) + 1
         jobs += judge.exercised["jobs"]
         faults += seen
         duplicates += judge.duplicates
-        broken += len(judge.broken)
+        broken += failed
     print(f"1..{tests}")
     print(f"# {jobs} jobs with checked fate in {arguments.seeds} runs; {broken} rules broken")
     print("# faults:", ", ".join(f"{count} {kind}" for kind, count in faults.most_common()))

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from psycopg import pq
+from psycopg import OperationalError, pq
 
 START_PATIENCE = 60  # s
 
@@ -42,22 +42,29 @@ class Connection:
 
     def query(self, sql):
         """The rows of the last statement, as text or None."""
-        result = self.pgconn.exec_(sql.encode())
+        try:
+            result = self.pgconn.exec_(sql.encode())
+        except MemoryError:  # psycopg says so when libpq has no result, as on a connection that is gone
+            raise Lost(self.message()) from None
         if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
             self.tag = (result.command_status or b"").decode()
             return [[text(result.get_value(row, column)) for column in range(result.nfields)]
                     for row in range(result.ntuples)]
-        if self.pgconn.status != pq.ConnStatus.OK:
+        sqlstate = text(result.error_field(pq.DiagnosticField.SQLSTATE))
+        if sqlstate is None or self.pgconn.status != pq.ConnStatus.OK:
             raise Lost(self.message())
-        raise Failed(text(result.error_field(pq.DiagnosticField.SQLSTATE)) or "?", self.message())
+        raise Failed(sqlstate, self.message())
 
     def value(self, sql):
         return self.query(sql)[0][0]
 
     def send_and_vanish(self, sql):
         """Sends a statement and is gone before the answer, as a client that crashes."""
-        self.pgconn.send_query(sql.encode())
-        self.pgconn.flush()
+        try:
+            self.pgconn.send_query(sql.encode())
+            self.pgconn.flush()
+        except OperationalError as error:
+            raise Lost(str(error)) from None
         with socket.socket(fileno=os.dup(self.pgconn.socket)) as own:
             own.shutdown(socket.SHUT_RDWR)
         self.close()

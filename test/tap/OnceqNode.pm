@@ -259,7 +259,7 @@ sub log_is_clean
 	my @odd = grep {
 		/PANIC|TRAP:|terminated by signal (?!9)/
 		  || / XX\d\d\d /
-		  || /onceq (?:worker|launcher) \S+ (?:ERROR|WARNING|FATAL|LOG:.*could not)/ && !/ 57P0[123] /
+		  || /onceq (?:worker|launcher) \S+ (?:ERROR|WARNING|FATAL|LOG:.*(?:could not|failed))/ && !/ 57P0[123] /
 		  || /could not (?!receive data from client|send data to client)/
 	} @lines;
 	is("@odd", '', 'nothing odd in the log');

@@ -193,6 +193,28 @@ TEST(board_build, what_ended_is_removed_from_what_was_enqueued)
 	EXPECT_EQ(stand.state(2 * ids_per_page + 8), ready_at(0));
 }
 
+TEST(board_build, removing_whole_pages_needs_no_memory)
+{
+	Stand stand(64, 8, ids_per_segment);
+	stand.enqueue(3 * ids_per_page);
+	stand.use_up_frames();
+	EXPECT_TRUE(
+		remove(stand.board, stand.pool(), ids_per_segment, ids_per_segment + 2 * ids_per_page - 1));
+	EXPECT_EQ(stand.count(ready_at(0)), ids_per_page);
+	EXPECT_FALSE(
+		remove(stand.board, stand.pool(), ids_per_segment, ids_per_segment + 2 * ids_per_page));
+}
+
+TEST(board_build, a_job_placed_below_all_others_is_claimed_first)
+{
+	Stand stand;
+	stand.enqueue(5);
+	Claimed const claimed = stand.claim(2);
+	ASSERT_TRUE(stand.finish(claimed));
+	ASSERT_TRUE(place(stand.board, stand.pool(), 2, 2, ready_at(0), true));
+	EXPECT_EQ(stand.claim(9).ids, (std::vector<JobId>{2, 3, 4, 5}));
+}
+
 TEST(board_build, removing_what_is_not_there_needs_nothing)
 {
 	Stand stand;

@@ -80,7 +80,7 @@ TEST(lease, a_freed_slot_forgets_its_token_runs_and_frame)
 	for (JobId id = 1; id <= 2 * lease_runs_inline; id++)
 		ASSERT_TRUE(add_run(*pool, lease, 2 * id, 2 * id, 0));
 	EXPECT_EQ(pool->in_use(), 1U);
-	lease.held = JobSet::first(lease.job_count);
+	lease.held = lease.pinned = lease.released = JobSet::first(lease.job_count);
 	table->free(*pool, lease);
 	EXPECT_EQ(pool->in_use(), 0U);
 	EXPECT_EQ(lease.token.load(), no_token);
@@ -90,6 +90,8 @@ TEST(lease, a_freed_slot_forgets_its_token_runs_and_frame)
 	EXPECT_EQ(&again, &lease);
 	EXPECT_NE(again.token.load(), token);
 	EXPECT_TRUE(again.held.empty());
+	EXPECT_TRUE(again.pinned.empty());
+	EXPECT_TRUE(again.released.empty());
 }
 
 TEST(lease, high_water_says_which_slots_were_ever_used)

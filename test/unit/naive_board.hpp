@@ -22,6 +22,12 @@ struct Course
 	bool starved;
 };
 
+inline void
+PrintTo(Course const &course, std::ostream *out)
+{
+	*out << "seed " << course.seed << ", " << course.frames << " frames";
+}
+
 // A lease, its jobs by number.
 struct Lease
 {

@@ -19,6 +19,12 @@ struct Course
 	int steps;
 };
 
+void
+PrintTo(Course const &course, std::ostream *out)
+{
+	*out << "seed " << course.seed << ", " << course.frames << " frames";
+}
+
 class Pair
 {
   public:
