@@ -30,9 +30,9 @@ run() {
 	"$out/driver" "${@:2}" | sed "s/^/$1 /" | tee -a "$out/runs.txt" >&2
 }
 
-# Percent of the processors' time used within half a second.
+# Percent of the processors' time used within a second.
 busy() {
-	{ head -n 1 /proc/stat && sleep 0.5 && head -n 1 /proc/stat; } | awk '
+	{ head -n 1 /proc/stat && sleep 1 && head -n 1 /proc/stat; } | awk '
 		{ used = $2 + $3 + $4 + $7 + $8 + $9; all = used + $5 + $6 }
 		NR == 1 { used_before = used; all_before = all }
 		END { printf "%d", 100 * (used - used_before) / (all - all_before) }'

@@ -274,49 +274,48 @@ class Checker:
 
     def waiting(self):
         """R8. A claim that could have had more, while this job was ready for long and nobody had it."""
-        short = defaultdict(list)
-        for operation in self.history.operations:
-            if (operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed"
-                    and len(operation.jobs) < operation.count):
-                short[operation.queue].append(operation)
-        purges = defaultdict(list)
+        short, purges = defaultdict(list), defaultdict(list)
         for operation in self.history.operations:
             if operation.op == "purge":
                 purges[operation.queue].append(operation.t_invoke)
+            if (operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed"
+                    and len(operation.jobs) < operation.count):
+                short[operation.queue].append(operation)
         for claims in short.values():
-            claims.sort(key=lambda claim: claim.t_invoke)
+            claims.sort(key=last_look)
         for job in self.history.jobs:
             # What a job with an ordering key waits for is another matter.
             if job.status == "committed" and job.operation.ordering is None and short[job.queue]:
                 self.neglected(job, short[job.queue], purges[job.queue])
 
     def neglected(self, job, claims, purges):
-        for begin, ready, until in self.ready_spans(job):
+        for begin, ready, until, delivery in self.ready_spans(job):
             self.exercised["calm waits"] += until < FOREVER and not self.faults.meets(begin, until)
             until = min([until, *(purge for purge in purges if purge > begin)])
-            if until - ready < self.patience or self.faults.meets(begin, ready + self.patience):
+            claim = None
+            if delivery is not None and delivery.end - max(ready, delivery.begin) > self.patience:
+                claim = delivery.lease.operation if delivery.lease.operation.wait else None
+            elif until - ready >= self.patience:
+                index = bisect_left(claims, ready + self.patience, key=last_look)
+                claim = claims[index] if index < len(claims) and claims[index].t_return <= until else None
+            if claim is None or self.faults.meets(begin, claim.t_return):
                 continue
-            index = bisect_left(claims, ready + self.patience, key=lambda claim: claim.t_invoke)
-            if index == len(claims) or claims[index].t_return > until:
-                continue
-            claim = claims[index]
-            calm = not self.faults.meets(begin, claim.t_return)
-            if calm and not self.hidden_claims(job.queue, begin, claim.t_return):
-                self.report("R8", f"{job.name}: ready for {claim.t_invoke - ready:.1f} s,"
-                                  f" but {claim.name} did not get it")
+            if not self.hidden_claims(job.queue, begin, claim.t_return):
+                self.report("R8", f"{job.name}: ready for {claim.t_return - ready:.1f} s"
+                                  f" at the end of {claim.name}")
                 return
 
     def ready_spans(self, job):
-        """(may be ready from, is ready from, may be gone from) of each time it waited for a claim."""
+        """(may be ready from, is ready from, may be gone from, delivery) of each wait for a claim."""
         transaction = self.history.transaction_of(job.operation)
         begin, ready = transaction.begin, transaction.end
         if job.operation.delay:
             ready = max(ready, job.operation.t_return + job.operation.delay)
         for delivery in job.deliveries:
-            yield begin, ready, delivery.begin
+            yield begin, ready, delivery.begin, delivery
             begin, ready = delivery.end, self.ready_again(job, delivery)
         if self.state_of(job) not in TERMINAL and not any(self.is_final(end) for end in job.ends):
-            yield begin, ready, FOREVER
+            yield begin, ready, FOREVER, None
 
     def ready_again(self, job, delivery):
         queue = self.queues[job.queue]
@@ -393,6 +392,11 @@ class Checker:
                 ours = not is_strange(line) or ("reinitializing" in line and expected)
             if not ours:
                 self.report("R13", line)
+
+
+def last_look(claim):
+    """When a claim found no more, at the latest but for a moment."""
+    return claim.t_return if claim.wait and not claim.jobs else claim.t_invoke
 
 
 STRANGE = re.compile(

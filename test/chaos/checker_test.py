@@ -390,6 +390,29 @@ def forgotten_after_release(case):
         case.row(job)[2] = "ready"
 
 
+@breaks("R8")
+def slept_through(case):
+    """It was waited for by a claim that got it much too late."""
+    job = case.pick(job for job in case.jobs("plain", "gone")
+                    if len(job.deliveries) == 1 and not job.operation.delay and unhurried(case, job))
+    case.events.clear()
+    for record in case.records:
+        if record["outcome"] == "unknown" and record["op"] == "claim":
+            record.update(outcome="ok", jobs=[], token=None)
+        for name in ("t_invoke", "t_return"):
+            if record["client"] == job.operation.client and record.get("tx") == job.operation.tx:
+                record[name] -= 20
+    record = case.record(job.deliveries[0].lease.operation)
+    record.update(t_invoke=record["t_invoke"] - 8, wait=8)
+
+
+@breaks("R8")
+def slept_too_long(case):
+    """A claim waited until its time was up, and got nothing, beside a ready job."""
+    overlooked(case)
+    case.records[-1].update(t_invoke=case.records[-1]["t_invoke"] - 9, wait=9)
+
+
 # ---- R9 order
 
 @breaks("R9")

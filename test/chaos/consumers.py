@@ -10,6 +10,7 @@ from server import Failed, Lost
 STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
     "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2,
+    "waiting": 6,
 }
 
 
@@ -56,11 +57,11 @@ class Consumer(Client):
 
     # ---- statements
 
-    def claim(self, queue, count=None, **where):
+    def claim(self, queue, count=None, wait=0, **where):
         count = count or self.rng.choice((1, 5, 30, 200))
         where = where or self.auto()
-        result = self.call("claim", self.claim_sql(queue, count), self.claimed, queue=queue.name, count=count,
-                           lease=queue.lease, hold=queue.hold, **where)
+        result = self.call("claim", self.claim_sql(queue, count, wait), self.claimed, queue=queue.name,
+                           count=count, lease=queue.lease, wait=wait, hold=queue.hold, **where)
         return self.hold(queue, result)
 
     @staticmethod
@@ -72,9 +73,10 @@ class Consumer(Client):
         return {"jobs": [[int(number), int(attempt), key, digest] for number, attempt, key, digest in found],
                 "token": lowest and int(lowest)}
 
-    def claim_sql(self, queue, count):
+    def claim_sql(self, queue, count, wait=0):
+        more = f", wait => '{wait} s'" if wait else ""
         return self.columns(f"onceq.claim('{queue.name}', {count}, '{queue.lease} s', worker => '{self.name}',"
-                            f" hold => '{queue.hold}')")
+                            f" hold => '{queue.hold}'{more})")
 
     @staticmethod
     def columns(source):
@@ -330,6 +332,11 @@ class Consumer(Client):
         if held:
             self.ack(held, tx)
         self.commit(tx)
+
+    def waiting(self, queue):
+        held = self.claim(queue, wait=self.rng.choice((0.05, 0.3, 1, 4)))
+        if held:
+            self.whole_of(held)
 
     def hog(self, queue):
         """Many leases at once, more than a small server has; given back, or left to expire."""

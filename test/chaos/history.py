@@ -38,6 +38,7 @@ class Operation:
     ids: list = field(default_factory=list)
     count: int = 0
     lease: float = 0
+    wait: float = 0
     hold: str = "time"
     delay: float = 0
     priority: int = 0

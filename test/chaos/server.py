@@ -33,7 +33,7 @@ class Connection:
             message = self.message()
             self.close()
             raise Lost(message)
-        self.pgconn.notice_handler = None
+        self.pgconn.notice_handler = lambda _: None
         self.pid = self.pgconn.backend_pid
         self.tag = ""
 

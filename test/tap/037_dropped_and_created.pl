@@ -12,7 +12,7 @@ use OnceqNode;
 my $node = start_node('primary', 'onceq.max_queues' => 4, 'onceq.state_memory' => "'256kB'", 'onceq.lease_slots' => 16,
 	'onceq.worker_naptime' => "'50ms'");
 my %token; # of the last queue of a name
-my $rounds = 20;
+my $rounds = 12;
 
 # Until the worker has removed what was dropped there may be no room; that it comes is waited for.
 sub query_when_there_is_room

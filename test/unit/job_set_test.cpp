@@ -98,6 +98,10 @@ TEST(job_set, agrees_with_a_bitset_through_random_algebra)
 				for (int i = 0; i < job; i++)
 					bits[a].set(static_cast<std::size_t>(i));
 				break;
+			case 4:
+				sets[a].remove(job);
+				bits[a].reset(static_cast<std::size_t>(job));
+				break;
 			default:
 				sets[a].add(job);
 				bits[a].set(static_cast<std::size_t>(job));

@@ -1,0 +1,82 @@
+-- The contract of the SQL functions: what there is, names and defaults of arguments, result columns, and how
+-- each may be used. Clients call with named arguments: a change here breaks them.
+\set ECHO none
+\set QUIET 1
+\pset format unaligned
+\pset tuples_only true
+
+BEGIN;
+SELECT plan(18);
+
+-- name, arguments, result; S: a set
+CREATE TEMP TABLE promised (name text, arguments text, result text);
+INSERT INTO promised VALUES
+	('create_queue', 'queue text, lease interval DEFAULT ''00:00:30''::interval, max_attempts integer DEFAULT 20, backoff_base interval DEFAULT ''00:00:01''::interval, backoff_factor double precision DEFAULT 2, backoff_max interval DEFAULT ''01:00:00''::interval, backoff_jitter double precision DEFAULT 0.1, retention interval DEFAULT ''7 days''::interval, segment_age interval DEFAULT ''1 day''::interval, if_not_exists boolean DEFAULT false', 'void'),
+	('alter_queue', 'queue text, lease interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer, backoff_base interval DEFAULT NULL::interval, backoff_factor double precision DEFAULT NULL::double precision, backoff_max interval DEFAULT NULL::interval, backoff_jitter double precision DEFAULT NULL::double precision, retention interval DEFAULT NULL::interval, segment_age interval DEFAULT NULL::interval', 'void'),
+	('drop_queue', 'queue text, if_exists boolean DEFAULT false', 'void'),
+	('pause_queue', 'queue text', 'void'),
+	('resume_queue', 'queue text', 'void'),
+	('purge_queue', 'queue text', 'bigint'),
+	('grant_producer', 'queue text, role name', 'void'),
+	('grant_consumer', 'queue text, role name', 'void'),
+	('adopt', 'keep_leases boolean DEFAULT false', 'void'),
+	('enqueue', 'queue text, payload jsonb, headers jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer', 'bigint'),
+	('enqueue_many', 'queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL::jsonb[], priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval', 'SETOF bigint'),
+	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
+	('ack', 'token bigint', 'bigint'),
+	('ack', 'token bigint, id bigint, result jsonb DEFAULT NULL::jsonb', 'bigint'),
+	('ack', 'token bigint, ids bigint[]', 'bigint'),
+	('ack_and_claim', 'token bigint, queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
+	('nack', 'token bigint, id bigint, error text DEFAULT NULL::text, retry_in interval DEFAULT NULL::interval', 'timestamp with time zone'),
+	('reject', 'token bigint, id bigint, error text DEFAULT NULL::text', 'void'),
+	('release', 'token bigint, id bigint DEFAULT NULL::bigint', 'void'),
+	('extend', 'token bigint, lease interval DEFAULT NULL::interval', 'timestamp with time zone'),
+	('job', 'queue text, id bigint', 'onceq.job_info'),
+	('jobs', 'queue text, state text DEFAULT NULL::text, after_id bigint DEFAULT 0, count integer DEFAULT 100', 'SETOF onceq.job_info'),
+	('audit', 'queue text', 'TABLE(id bigint, board text, stored text)'),
+	('recover', '', 'procedure'),
+	('maintain', '', 'procedure');
+
+CREATE TEMP VIEW made AS
+SELECT p.oid, p.proname::text AS name, pg_get_function_arguments(p.oid) AS arguments,
+	CASE p.prokind WHEN 'p' THEN 'procedure' ELSE pg_get_function_result(p.oid) END AS result,
+	p.prokind, p.provolatile, p.proparallel, p.prosecdef, p.proisstrict, p.proleakproof, p.prolang, p.proacl, p.proowner, p.probin, p.prosrc, p.procost, p.prorows, p.proretset
+FROM pg_proc p WHERE p.pronamespace = 'onceq'::regnamespace;
+
+SELECT set_eq('SELECT name, arguments, result FROM made WHERE name NOT LIKE ''list\_%''', 'SELECT * FROM promised', 'functions, arguments, defaults and results are as promised');
+-- What the views are made of is nobody's to call, but it is there.
+SELECT set_eq('SELECT name FROM made WHERE name LIKE ''list\_%''', ARRAY['list_leases', 'list_queue_stats', 'list_worker_chores', 'list_workers'], 'functions behind the views');
+
+SELECT is_empty('SELECT name FROM made WHERE provolatile <> ''v''', 'all are volatile: none may be folded, or called twice or not at all');
+SELECT is_empty('SELECT name FROM made WHERE proparallel <> ''u''', 'all are parallel unsafe');
+SELECT is_empty('SELECT name FROM made WHERE prosecdef', 'none is SECURITY DEFINER');
+SELECT is_empty('SELECT name FROM made WHERE proleakproof', 'none is leakproof');
+SELECT is_empty('SELECT name FROM made WHERE proisstrict', 'none is strict: null arguments are refused, and not passed over');
+SELECT is_empty('SELECT name FROM made WHERE prolang <> (SELECT oid FROM pg_language WHERE lanname = ''c'')', 'all are in C: no body depends on a search_path');
+SELECT is_empty('SELECT name FROM made WHERE prosrc !~ ''^onceq_[a-z_]+$'' OR probin <> ''$libdir/onceq''', 'C symbols carry the prefix, and are in our library');
+SELECT is_empty('SELECT name FROM made WHERE NOT EXISTS (SELECT FROM pg_roles WHERE oid = proowner AND rolsuper)', 'they belong to a superuser');
+SELECT is_empty('SELECT name FROM made WHERE coalesce(obj_description(oid, ''pg_proc''), '''') = ''''', 'each has a comment');
+SELECT is_empty('SELECT name FROM made m WHERE EXISTS (SELECT FROM pg_proc p WHERE p.oid = m.oid AND p.provariadic <> 0)', 'none is variadic');
+
+-- Every call by name, by position, and mixed finds exactly one function.
+SELECT lives_ok($$ SELECT onceq.create_queue(queue => 'named', lease => '1 min', max_attempts => 3, backoff_base => '1 s', backoff_factor => 2, backoff_max => '1 h', backoff_jitter => 0.5, retention => '1 day', segment_age => '1 day', if_not_exists => true) $$, 'create_queue by names');
+SELECT lives_ok($$ SELECT onceq.enqueue(queue => 'named', payload => '1', headers => '{}', priority => 1, run_at => NULL, delay => '1 h', max_attempts => 2) $$, 'enqueue by names');
+SELECT lives_ok($$ SELECT onceq.enqueue_many('named', payloads => '{1,2}', headers => NULL, priority => 1, run_at => NULL, delay => NULL) $$, 'enqueue_many, mixed');
+SELECT lives_ok($$ SELECT * FROM onceq.claim(queue => 'named', count => 2, lease => '1 min', wait => '0', worker => 'w', hold => 'time') $$, 'claim by names');
+
+-- Columns that clients name.
+SELECT set_eq($$ SELECT attnum::int, attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'onceq.job_info'::regclass AND attnum > 0 $$,
+	$$ SELECT row_number() OVER ()::int, * FROM (VALUES ('queue', 'text'), ('id', 'bigint'), ('state', 'text'), ('priority', 'integer'), ('attempt', 'integer'), ('max_attempts', 'integer'),
+		('enqueued_at', 'timestamp with time zone'), ('due_at', 'timestamp with time zone'), ('claimed_at', 'timestamp with time zone'),
+		('finished_at', 'timestamp with time zone'), ('lease_until', 'timestamp with time zone'), ('worker', 'text'), ('result', 'jsonb'), ('error', 'text'),
+		('payload', 'jsonb'), ('headers', 'jsonb')) v $$, 'columns of job_info');
+SELECT set_eq($$ SELECT c.relname::text, string_agg(a.attname, ' ' ORDER BY a.attnum) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+		WHERE c.relnamespace = 'onceq'::regnamespace AND c.relkind = 'v' GROUP BY 1 $$,
+	$$ VALUES ('leases', 'queue worker role pid hold state jobs claimed_at expires_in journalled'),
+		('queue_stats', 'queue ready scheduled running oldest_ready_age enqueued claims delivered succeeded failed dead cancelled released expired'),
+		('queues', 'queue lease max_attempts backoff_base backoff_factor backoff_max backoff_jitter retention segment_age paused created_at privileges'),
+		('worker_chores', 'database chore runs last_run duration_ms next_run failures last_error'),
+		('workers', 'database pid state since failed_starts next_start') $$, 'columns of the views');
+
+SELECT * FROM finish();
+ROLLBACK;
