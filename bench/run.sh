@@ -97,6 +97,7 @@ measure() {
 
 measure_floor() {
 	local clients scenario
+	wait_for_quiet
 	for scenario in select commit; do
 		for clients in 1 4 16; do
 			run section=floor "scenario=$scenario" "clients=$clients" seconds=0.4

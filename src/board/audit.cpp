@@ -136,14 +136,15 @@ compare_segment(Audit &audit, core::SegmentNumber segment)
 void
 compare(Audit &audit)
 {
-	core::Wall watermark;
+	// Not the watermark: what is due since then may have been promoted, or not yet.
+	core::Wall promoted_to;
 	{
 		Locked board(audit.handle.index, LW_SHARED);
-		watermark = board->watermark;
+		promoted_to = board->promoted_to;
 	}
 	base::SnapshotScope const snapshot(GetLatestSnapshot());
 	core::begin_building(*audit.expected, audit.handle.key);
-	place_live_jobs(*audit.expected, *audit.frames, watermark, audit.queue);
+	place_live_jobs(*audit.expected, *audit.frames, promoted_to, audit.queue);
 	store::Segments const segments = store::all_segments(audit.queue.id);
 	for (int i = 0; i < segments.count; i++)
 		if (segments.segment[i].drained_at == core::wall_never)
