@@ -32,8 +32,9 @@ workers=(ada bob cyd dan)
 declare -A pid_of
 end_workers() {
 	local pid
+	kill "-$1" "${pid_of[@]}" 2>/dev/null || true
 	for pid in "${pid_of[@]}"; do
-		kill "-$1" "$pid" 2>/dev/null && timeout 20 tail --pid="$pid" -f /dev/null || true
+		timeout 20 tail -s 0.1 --pid="$pid" -f /dev/null || true
 	done
 }
 trap 'end_workers KILL; cleanup' EXIT
@@ -50,8 +51,8 @@ say "four workers begin: ${workers[*]}"
 
 kill_server_process() {
 	local pid name
-	read -r pid name < <(sql -c "SELECT pid, application_name FROM pg_stat_activity
-		WHERE usename = 'inspector' LIMIT 1")
+	read -r pid name <<<"$(sql -c "SELECT pid, application_name FROM pg_stat_activity
+		WHERE usename = 'inspector' LIMIT 1")"
 	say "kill -9 of the server process of $name: the server ends all others, too, and starts anew"
 	kill -KILL "$pid"
 }
@@ -66,7 +67,7 @@ look() {
 }
 
 killed=0 shown=0 results=0
-for ((deadline = SECONDS + 300; SECONDS < deadline && results < jobs; )); do
+for ((deadline = SECONDS + 180; SECONDS < deadline && results < jobs; )); do
 	sleep 0.05
 	read -r results ready running scheduled < <(look 2>/dev/null) || continue # the server starts
 	if ((killed < ${#accidents[@]} && results * 5 >= jobs * (killed + 1))); then
@@ -107,5 +108,7 @@ sql <<-SQL
 		sum(missing), sum(changed)) FROM inspection;
 SQL
 printf '  %.1f s from the first claim, %.0f jobs/s\n' "${took}e-6" "$((jobs * 1000000000 / took))e-3"
-[ $wrong = 0 ] || tail -n 5 "$work"/*.log "$server/log"
-exit $wrong
+[ $wrong = 0 ] && exit
+sql -c "SELECT id, state, attempt, error FROM onceq.jobs('inspections', count => 10000) WHERE state <> 'succeeded' LIMIT 5"
+tail -n 5 "$work"/{ada,bob,cyd,dan}.log "$server/log"
+exit 1

@@ -97,7 +97,7 @@ cleanup() {
 		pid=$(head -n 1 "$file" 2>/dev/null) || continue # it is ending by itself
 		[ "$(readlink "/proc/$pid/cwd")" = "${file%/*}" ] || continue
 		kill -QUIT "$pid"
-		timeout 10 tail --pid="$pid" -f /dev/null || kill -KILL "$pid"
+		timeout 10 tail -s 0.1 --pid="$pid" -f /dev/null || kill -KILL "$pid"
 	done < <(find "$work/run" -name postmaster.pid 2>/dev/null)
 	if [ "${KEEP:-}" ]; then
 		echo "kept: $work"

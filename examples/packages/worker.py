@@ -53,6 +53,8 @@ def inspect(package, architecture, heartbeat):
         heartbeat()
         try:
             status = os.lstat(path)
+        except PermissionError:
+            continue  # neither there nor missing, for all we know
         except (FileNotFoundError, NotADirectoryError):
             missing += 1
             continue

@@ -249,11 +249,9 @@ restore_row(core::Board &board, int32 queue, core::LeaseSlot &lease, Row const &
 core::LeaseSlot *
 restored_lease(core::Board &board, std::uint32_t index, Row const &row, bool &lost)
 {
-	core::LeaseSlot *lease = leases().restore(index, row.token, row.holder);
+	core::LeaseSlot *const lease = leases().restore(index, row.token, row.holder);
 	FAULT_POINT("restore: after slot");
-	lost = lease == nullptr || row.holder.hold == core::LeaseHold::session;
-	if (lease == nullptr)
-		lease = leases().grant(index, random_bits(), row.holder);
+	lost = row.holder.hold == core::LeaseHold::session;
 	board.leases += lease != nullptr;
 	return lease;
 }

@@ -12,7 +12,7 @@
 namespace onceq::board {
 
 // To the board being built: the journalled leases, HELD for their whole span again, or LOST if they
-// cannot be (session gone, slot taken).
+// cannot be (session gone).
 void restore_leases(core::Board &board, std::uint32_t index, catalog::Queue const &queue);
 
 // Writes the leases that should be in the journal, deletes those that ended; returns when to look again.

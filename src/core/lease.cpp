@@ -95,11 +95,14 @@ LeaseTable::create(void *memory, std::uint32_t slots) noexcept
 	auto *table = new (memory) LeaseTable;
 	table->capacity_ = slots;
 	table->high_water_.store(0, std::memory_order_relaxed);
+	table->misplaced_.store(0, std::memory_order_relaxed);
+	table->restoring_.store(false, std::memory_order_relaxed);
 	for (std::uint32_t i = 0; i < slots; i++)
 	{
 		auto *slot = new (&table->slot(i)) LeaseSlot;
 		slot->token.store(no_token, std::memory_order_relaxed);
 		slot->state.store(LeaseState::free, std::memory_order_relaxed);
+		slot->misplaced = false;
 		slot->overflow = no_frame;
 	}
 	table->free_.fill(table->links(), slots);
@@ -109,7 +112,9 @@ LeaseTable::create(void *memory, std::uint32_t slots) noexcept
 LeaseSlot *
 LeaseTable::grant(std::uint32_t board, std::uint64_t random, LeaseHolder const &holder) noexcept
 {
-	std::uint32_t const index = free_.pop(links());
+	std::uint32_t index = free_.pop(links());
+	while (index == no_index && restoring_.load(std::memory_order_acquire))
+		index = free_.pop(links());
 	if (index == no_index)
 		return nullptr;
 	LeaseSlot &lease = slot(index);
@@ -120,10 +125,30 @@ LeaseTable::grant(std::uint32_t board, std::uint64_t random, LeaseHolder const &
 LeaseSlot *
 LeaseTable::restore(std::uint32_t board, Token token, LeaseHolder const &holder) noexcept
 {
-	std::uint32_t const wanted = slot_of(token);
-	if (token <= 0 || wanted >= capacity_)
+	if (token <= 0)
 		return nullptr;
-	// The stack gives from its top only: pop until the wanted one comes, put the others back.
+	while (restoring_.exchange(true, std::memory_order_acquire))
+		;
+	std::uint32_t index = pop_slot(slot_of(token));
+	if (index == no_index)
+		index = free_.pop(links());
+	restoring_.store(false, std::memory_order_release);
+	if (index == no_index)
+		return nullptr;
+	LeaseSlot &lease = slot(index);
+	open(lease, board, token, holder);
+	lease.misplaced = index != slot_of(token);
+	misplaced_.fetch_add(lease.misplaced, std::memory_order_release);
+	return &lease;
+}
+
+// Takes this slot if it is free. The stack gives from its top only: pop until the wanted one comes, put
+// the others back. Whoever finds the stack empty meanwhile waits for that.
+std::uint32_t
+LeaseTable::pop_slot(std::uint32_t wanted) noexcept
+{
+	if (wanted >= capacity_ || slot(wanted).token.load(std::memory_order_acquire) != no_token)
+		return no_index;
 	std::uint32_t kept = no_index;
 	std::uint32_t index = free_.pop(links());
 	while (index != no_index && index != wanted)
@@ -139,10 +164,7 @@ LeaseTable::restore(std::uint32_t board, Token token, LeaseHolder const &holder)
 		free_.push(links(), kept);
 		kept = next;
 	}
-	if (index == no_index)
-		return nullptr;
-	open(slot(index), board, token, holder);
-	return &slot(index);
+	return index;
 }
 
 void
@@ -150,6 +172,8 @@ LeaseTable::free(FramePool &pool, LeaseSlot &lease) noexcept
 {
 	if (lease.overflow != no_frame)
 		pool.give_back(lease.overflow);
+	misplaced_.fetch_sub(lease.misplaced, std::memory_order_release);
+	lease.misplaced = false;
 	lease.overflow = no_frame;
 	lease.job_count = 0;
 	lease.run_count = 0;
@@ -161,8 +185,17 @@ LeaseTable::free(FramePool &pool, LeaseSlot &lease) noexcept
 LeaseSlot *
 LeaseTable::find(Token token) noexcept
 {
+	if (token <= 0)
+		return nullptr;
 	std::uint32_t const index = slot_of(token);
-	return token > 0 && index < capacity_ ? &slot(index) : nullptr;
+	LeaseSlot *const own = index < capacity_ ? &slot(index) : nullptr;
+	if (own != nullptr && own->token.load(std::memory_order_acquire) == token)
+		return own;
+	if (misplaced_.load(std::memory_order_acquire) > 0)
+		for (std::uint32_t i = 0; i < high_water(); i++)
+			if (slot(i).token.load(std::memory_order_acquire) == token)
+				return &slot(i);
+	return own;
 }
 
 LeaseSlot &

@@ -72,6 +72,7 @@ struct LeaseSlot
 	JobId base_id;
 	std::int16_t job_count;
 	std::int16_t run_count;
+	bool misplaced;      // restored, and its old slot was taken: the token names another
 	FrameIndex overflow; // of the runs, when they are more than lease_runs_inline
 	LeaseRun inline_runs[lease_runs_inline];
 	JobSet held;
@@ -172,12 +173,12 @@ class LeaseTable
 	// An empty provisional lease of this board; nullptr: the table is full.
 	LeaseSlot *grant(std::uint32_t board, std::uint64_t random, LeaseHolder const &holder) noexcept;
 
-	// As grant, but under the token it had before a restart; nullptr: its slot is taken.
+	// As grant, but under the token it had before a restart, in its old slot if that is free.
 	LeaseSlot *restore(std::uint32_t board, Token token, LeaseHolder const &holder) noexcept;
 
 	void free(FramePool &pool, LeaseSlot &lease) noexcept;
 
-	// The slot a token points to, whether or not the token is its own; nullptr: no such slot.
+	// The slot of a token; or one that is another's, or free; nullptr: no such slot.
 	LeaseSlot *find(Token token) noexcept;
 
 	LeaseSlot &slot(std::uint32_t index) noexcept;
@@ -204,11 +205,14 @@ class LeaseTable
 
   private:
 	IndexStack::Link *links() noexcept;
+	std::uint32_t pop_slot(std::uint32_t wanted) noexcept;
 	void open(LeaseSlot &lease, std::uint32_t board, Token token, LeaseHolder const &holder) noexcept;
 
 	IndexStack free_;
 	std::uint32_t capacity_;
 	std::atomic<std::uint32_t> high_water_;
+	std::atomic<std::uint32_t> misplaced_; // leases whose token names another slot
+	std::atomic<bool> restoring_;          // somebody looks for one slot, with all others in hand
 };
 
 } // namespace onceq::core

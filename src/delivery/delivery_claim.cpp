@@ -254,15 +254,17 @@ fetch(Claim &claim)
 }
 
 // The second hold of B: what was not found, is not due or may not be seen leaves the lease; the rest
-// is HELD, unless its lease has to be durable first.
+// is HELD, unless its lease has to be durable first (suspicious). False: the lease is gone, because the
+// queue was dropped, which only a lock on a segment, taken for the first row, would have put off.
 bool
-settle(Claim &claim)
+settle(Claim &claim, bool &suspicious)
 {
 	core::LeaseSlot &lease = *claim.lease;
-	claim.findings.absent = core::JobSet::first(lease.job_count) - claim.present;
 	board::Locked board(claim.board.index);
+	if (!core::owns(lease, claim.token))
+		return false;
+	claim.findings.absent = core::JobSet::first(lease.job_count) - claim.present;
 	core::LeaseRuns const runs = core::runs_of(board::pool(), lease);
-	bool suspicious = false;
 	for (int i = 0; i < runs.run_count; i++)
 	{
 		core::LeasedIds const run = runs.at(i);
@@ -271,13 +273,14 @@ settle(Claim &claim)
 		suspicious |= board::is_suspicious(*board, run.first);
 	}
 	core::settle(*board, board::pool(), lease, claim.findings);
+	suspicious &= claim.returned > 0;
 	if (lease.held.empty())
 		core::close_lease(*board, board::pool(), board::leases(), lease);
 	else if (suspicious)
 		lease.journal.store(core::LeaseJournal::wanted, std::memory_order_release);
 	else
 		core::hold(*board, lease, base::now_monotonic() + claim.request.span);
-	return suspicious && claim.returned > 0;
+	return true;
 }
 
 void
@@ -306,7 +309,10 @@ claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request)
 	FAULT_POINT("claim: after flip");
 	fetch(claim);
 	FAULT_POINT("claim: after fetch");
-	if (settle(claim))
+	bool suspicious = false;
+	if (!settle(claim, suspicious))
+		board::raise_no_such_queue(request.queue);
+	if (suspicious)
 		hold_when_journalled(claim);
 	FAULT_POINT("claim: after hold");
 	MemoryContextDelete(claim.row_context);

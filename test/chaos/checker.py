@@ -275,9 +275,12 @@ class Checker:
     def waiting(self):
         """R8. A claim that could have had more, while this job was ready for long and nobody had it."""
         short, purges = defaultdict(list), defaultdict(list)
+        paused = {operation.queue for operation in self.history.operations if operation.op == "pause"}
         for operation in self.history.operations:
             if operation.op == "purge":
                 purges[operation.queue].append(operation.t_invoke)
+            if operation.queue in paused:  # and if it was resumed, who knows when
+                continue
             if (operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed"
                     and len(operation.jobs) < operation.count):
                 short[operation.queue].append(operation)

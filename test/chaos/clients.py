@@ -214,6 +214,62 @@ class Client:
         names = list(QUEUES)
         return QUEUES[self.rng.choices(names, [share(QUEUES[name]) for name in names])[0]]
 
+    # ---- statements that enqueue
+
+    def options(self, queue):
+        sql, fields = "", {}
+        if queue.delay and self.rng.random() < 0.7:
+            fields["delay"] = round(self.rng.uniform(0.05, queue.delay), 3)
+            sql += f", delay => '{fields['delay']} s'"
+        if self.rng.random() < 0.3:
+            fields["priority"] = self.rng.randrange(10)
+            sql += f", priority => {fields['priority']}"
+        return sql, fields
+
+    def enqueue(self, queue, tx):
+        key = f"{self.name}-{self.n + 1}"
+        stored = payload(key, self.rng.randint(*queue.size))
+        sql, fields = self.options(queue)
+        if self.rng.random() < 0.1 and queue.retained:
+            fields["max_attempts"] = self.rng.randrange(2, 5)
+            sql += f", max_attempts => {fields['max_attempts']}"
+        self.call("enqueue", f"SELECT onceq.enqueue('{queue.name}', '{stored}'{sql})",
+                  lambda rows: {"ids": [int(rows[0][0])]}, tx=tx, queue=queue.name,
+                  jobs=[[key, checksum(stored)]], **fields)
+
+    def payloads(self, queue, count=None):
+        count = count or self.rng.randint(1, self.rng.choice((5, queue.batch)))
+        keys = [f"{self.name}-{self.n + 1}-{i}" for i in range(count)]
+        return keys, [payload(key, self.rng.randint(*queue.size)) for key in keys]
+
+    def enqueue_many(self, queue, tx, count=None):
+        keys, stored = self.payloads(queue, count)
+        sql, fields = self.options(queue)
+        self.call("enqueue", f"SELECT {self.ids_of_many(queue, stored, sql)}", self.ids_of, tx=tx,
+                  queue=queue.name, jobs=[[key, checksum(one)] for key, one in zip(keys, stored)], **fields)
+
+    def enqueue_in_one_statement(self, queue):
+        """A transaction of its own: its mark is written by the same statement."""
+        keys, stored = self.payloads(queue)
+        sql, fields = self.options(queue)
+        where = self.auto()
+        statement = (f"WITH mark AS (INSERT INTO chaos.mark VALUES ('{self.name}', {where['tx']}))"
+                     f" SELECT {self.ids_of_many(queue, stored, sql)}")
+        jobs = [[key, checksum(one)] for key, one in zip(keys, stored)]
+        call = self.vanish if self.rng.random() < 0.02 else self.call
+        more = {"parse": self.ids_of} if call == self.call else {}
+        call("enqueue", statement, mark=True, queue=queue.name, jobs=jobs, **more, **where, **fields)
+
+    @staticmethod
+    def ids_of_many(queue, stored, options):
+        array = ", ".join(f"'{one}'" for one in stored)
+        return (f"string_agg(id::text, ' ' ORDER BY place) FROM onceq.enqueue_many('{queue.name}',"
+                f" ARRAY[{array}]::jsonb[]{options}) WITH ORDINALITY AS given (id, place)")
+
+    @staticmethod
+    def ids_of(rows):
+        return {"ids": [int(number) for number in rows[0][0].split()]}
+
 
 class Producer(Client):
     points = PRODUCER_POINTS
@@ -223,7 +279,7 @@ class Producer(Client):
             time.sleep(0.05)
             return
         queue = self.pick_queue(lambda queue: queue.produce)
-        style = self.rng.choices(("many", "single", "statement", "savepoint", "exception"), (4, 4, 4, 3, 1))[0]
+        style = self.rng.choices(("many", "single", "statement", "savepoint", "exception", "bulk"), (8, 8, 8, 6, 2, 1))[0]
         if fault and "enqueue" in fault:
             style = "many" if "many" in fault else "single"
         if style == "statement":
@@ -240,6 +296,13 @@ class Producer(Client):
     def many(self, queue, tx):
         for _ in range(self.rng.choice((1, 1, 2))):
             self.enqueue_many(queue, tx)
+
+    def bulk(self, queue, tx):
+        """As many as a claim or two can take, and more than a page of the board has."""
+        if queue.batch < 300:
+            self.many(queue, tx)
+        else:
+            self.enqueue_many(queue, tx, self.rng.randint(1000, 4000))
 
     def single(self, queue, tx):
         for _ in range(self.rng.randrange(1, 6)):
@@ -266,59 +329,3 @@ class Producer(Client):
             RAISE 'undo';
             EXCEPTION WHEN raise_exception THEN NULL; END $$""", tx=tx)
         self.enqueue(queue, tx)
-
-    # ---- statements
-
-    def options(self, queue):
-        sql, fields = "", {}
-        if queue.delay and self.rng.random() < 0.7:
-            fields["delay"] = round(self.rng.uniform(0.05, queue.delay), 3)
-            sql += f", delay => '{fields['delay']} s'"
-        if self.rng.random() < 0.3:
-            fields["priority"] = self.rng.randrange(10)
-            sql += f", priority => {fields['priority']}"
-        return sql, fields
-
-    def enqueue(self, queue, tx):
-        key = f"{self.name}-{self.n + 1}"
-        stored = payload(key, self.rng.randint(*queue.size))
-        sql, fields = self.options(queue)
-        if self.rng.random() < 0.1 and queue.retained:
-            fields["max_attempts"] = self.rng.randrange(2, 5)
-            sql += f", max_attempts => {fields['max_attempts']}"
-        self.call("enqueue", f"SELECT onceq.enqueue('{queue.name}', '{stored}'{sql})",
-                  lambda rows: {"ids": [int(rows[0][0])]}, tx=tx, queue=queue.name,
-                  jobs=[[key, checksum(stored)]], **fields)
-
-    def payloads(self, queue):
-        count = self.rng.randint(1, self.rng.choice((5, queue.batch)))
-        keys = [f"{self.name}-{self.n + 1}-{i}" for i in range(count)]
-        return keys, [payload(key, self.rng.randint(*queue.size)) for key in keys]
-
-    def enqueue_many(self, queue, tx):
-        keys, stored = self.payloads(queue)
-        sql, fields = self.options(queue)
-        self.call("enqueue", f"SELECT {self.ids_of_many(queue, stored, sql)}", self.ids_of, tx=tx,
-                  queue=queue.name, jobs=[[key, checksum(one)] for key, one in zip(keys, stored)], **fields)
-
-    def enqueue_in_one_statement(self, queue):
-        """A transaction of its own: its mark is written by the same statement."""
-        keys, stored = self.payloads(queue)
-        sql, fields = self.options(queue)
-        where = self.auto()
-        statement = (f"WITH mark AS (INSERT INTO chaos.mark VALUES ('{self.name}', {where['tx']}))"
-                     f" SELECT {self.ids_of_many(queue, stored, sql)}")
-        jobs = [[key, checksum(one)] for key, one in zip(keys, stored)]
-        call = self.vanish if self.rng.random() < 0.02 else self.call
-        more = {"parse": self.ids_of} if call == self.call else {}
-        call("enqueue", statement, mark=True, queue=queue.name, jobs=jobs, **more, **where, **fields)
-
-    @staticmethod
-    def ids_of_many(queue, stored, options):
-        array = ", ".join(f"'{one}'" for one in stored)
-        return (f"string_agg(id::text, ' ' ORDER BY place) FROM onceq.enqueue_many('{queue.name}',"
-                f" ARRAY[{array}]::jsonb[]{options}) WITH ORDINALITY AS given (id, place)")
-
-    @staticmethod
-    def ids_of(rows):
-        return {"ids": [int(number) for number in rows[0][0].split()]}

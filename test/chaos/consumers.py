@@ -10,7 +10,7 @@ from server import Failed, Lost
 STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
     "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2,
-    "waiting": 6,
+    "waiting": 6, "relay": 5,
 }
 
 
@@ -270,6 +270,18 @@ class Consumer(Client):
                 self.note(n=number, t_return=time.monotonic(), **outcome)
         return self.hold(queue, result)
 
+    def relay(self, _):
+        """Several leases of several queues end, and jobs of other queues begin, in one transaction."""
+        names = self.rng.sample(sorted(QUEUES), 4)
+        held = [one for name in names[:2] if (one := self.claim(QUEUES[name]))]
+        tx = self.begin(sync=self.rng.random() < 0.9, settings=self.impatience())
+        for one in held:
+            self.ack(one, tx)
+        for name in names[1:]:
+            (self.enqueue if self.rng.random() < 0.5 else self.enqueue_many)(QUEUES[name], tx)
+        self.linger()
+        (self.commit if self.rng.random() < 0.85 else self.rollback)(tx)
+
     def forget(self, queue):
         held = self.claim(queue, 5)
         if held and self.rng.random() < 0.5:
@@ -359,7 +371,8 @@ class Janitor(Client):
 
     def turn(self, fault=None):
         if self.phase == LOAD:
-            style = self.rng.choice((self.recover, self.recover, self.maintain, self.look, self.audit, self.purge))
+            style = self.rng.choice((self.recover, self.recover, self.maintain, self.look, self.audit, self.purge,
+                                     self.pause))
             for word, meant in (("expire", self.recover), ("due", self.recover), ("journal", self.maintain),
                                 ("room", self.maintain), ("segments", self.maintain), ("seize", self.purge),
                                 ("audit", self.audit)):
@@ -383,6 +396,11 @@ class Janitor(Client):
         queue = self.rng.choice(list(QUEUES))
         self.call("audit", f"SELECT count(*), string_agg(found::text, ' ') FROM onceq.audit('{queue}') found",
                   lambda rows: {"count": int(rows[0][0]), "found": rows[0][1]}, queue=queue, **self.auto())
+
+    def pause(self):
+        self.call("pause", "SELECT onceq.pause_queue('purged')", queue="purged", **self.auto())
+        time.sleep(self.rng.uniform(0.05, 0.5))
+        self.call("resume", "SELECT onceq.resume_queue('purged')", queue="purged", **self.auto())
 
     def purge(self):
         tx = self.begin()

@@ -174,6 +174,7 @@ def drain(nemesis, herd):
     deadline, empty = now() + DRAIN_PATIENCE, 0
     while empty < 2 and now() < deadline:
         nemesis.rest(0.15)
+        nemesis.query("SELECT onceq.resume_queue('purged')")
         left = {queue: count for queue, count in live_jobs(nemesis.admin()).items() if count}
         empty = 0 if left else empty + 1
     return left
@@ -266,6 +267,8 @@ class Run:
             connection = self.server.connect_when_up()
             set_up(connection)
             connection.close()
+            self.server.stop("fast")
+            self.server.start()
             self.load()
             final = self.judge_rebuilt()
             self.server.stop("fast")
@@ -315,6 +318,9 @@ class Run:
         print(*(f"#   {line}" for problem in problems[:3] for line in problem.splitlines()), sep="\n")
         faults = collections.Counter(event["event"] for event in history.events)
         print("# faults:", ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items())))
+        if not self.arguments.keep:
+            shutil.move(self.server.log, self.history / "server.log")
+            shutil.rmtree(self.server.folder)
         if judge.broken or problems:
             print(f"# kept: {self.folder}")
         elif not self.arguments.keep:

@@ -86,5 +86,8 @@ def set_up(connection):
         connection.query(queue.create())
         connection.query(f"SELECT onceq.grant_producer('{queue.name}', 'chaos'),"
                          f" onceq.grant_consumer('{queue.name}', 'chaos')")
+    # So that soon a transaction, and then a claim, spans two segments: numbering goes on at the ceiling.
+    connection.query("UPDATE onceq.id_ceiling c SET ceiling = (1 << 20) - 900 FROM onceq.queue q"
+                     " WHERE q.id = queue_id AND name IN ('plain', 'tiny')")
     anchor = connection.value("SELECT privileges FROM onceq.queues WHERE queue = 'purged'")
     connection.query(f"GRANT TRUNCATE ON {anchor} TO chaos")

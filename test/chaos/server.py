@@ -33,7 +33,6 @@ class Connection:
             message = self.message()
             self.close()
             raise Lost(message)
-        self.pgconn.notice_handler = lambda _: None
         self.pid = self.pgconn.backend_pid
         self.tag = ""
 
@@ -133,7 +132,8 @@ class Server:
         self.reload()
 
     def conninfo(self, user="postgres", application="run.py"):
-        return f"host={self.folder} port={self.port} dbname=postgres user={user} application_name={application}"
+        return (f"host={self.folder} port={self.port} dbname=postgres user={user} application_name={application}"
+                " options='-c client_min_messages=error'")
 
     def connect(self, **arguments):
         return Connection(self.conninfo(**arguments))

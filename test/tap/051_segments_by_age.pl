@@ -20,10 +20,18 @@ sub enqueue
 	return split /\n/, query($node, "SELECT onceq.enqueue_many('mail', test.payloads($count))");
 }
 
+# The worker looks after segments twice a minute, unless it is called.
 sub wait_until
 {
 	my ($condition, $what) = @_;
-	return ok($node->poll_query_until('postgres', "SELECT $condition FROM ($segments) s (number, sealed, drained)"), $what);
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $true;
+	do
+	{
+		query($node, 'CALL onceq.maintain()');
+		$true = query($node, "SELECT $condition FROM ($segments) s (number, sealed, drained)") eq 't';
+	} until $true || time > $deadline;
+	return ok($true, $what);
 }
 
 sub segment_of
@@ -93,8 +101,8 @@ for my $round (1 .. 20)
 {
 	query($node, 'CALL onceq.maintain()') if $round % 5 == 0;
 	enqueue(2);
-	my $delivered = () = split / /, drain($node, 'mail');
-	$backlog += 2 - $delivered;
+	my @delivered = split / /, drain($node, 'mail');
+	$backlog += 2 - @delivered;
 }
 is($backlog, 0, 'producers and consumers go on');
 is(query($node, q{SELECT count(*) FROM pg_locks WHERE NOT granted}), 0, 'nobody waits for a lock');
@@ -118,6 +126,17 @@ is(drain($node, 'other'), '1:1', 'and made anew');
 $reader->query_safe('COMMIT');
 close_session($_) for $reader, $producer, $consumer;
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM onceq.queue WHERE dropped_at IS NOT NULL}), 'in the end it is removed');
+
+# The retention.
+query($node, q{SELECT onceq.alter_queue('mail', retention => '1 h')});
+($id) = enqueue(1);
+$first = segment_of($id);
+drain($node, 'mail');
+wait_until("bool_or(number = $first AND drained)", 'a segment is drained');
+query($node, 'CALL onceq.maintain()') for 1 .. 3;
+is(query($node, "SELECT state FROM onceq.job('mail', $id)"), 'succeeded', 'it stays for the retention');
+query($node, q{SELECT onceq.alter_queue('mail', retention => '0')});
+wait_until("bool_and(number > $first)", 'and not longer');
 
 # A crash in between changes nothing.
 $node->stop('immediate');

@@ -1,0 +1,102 @@
+-- Clients branch on SQLSTATEs: what each function raises, and the settings one may rely on. (errors.sql of the
+-- regression tests goes through bad input of all kinds; these are the codes of the documentation.)
+\set ECHO none
+\set QUIET 1
+\pset format unaligned
+\pset tuples_only true
+
+SELECT plan(52);
+SELECT onceq.create_queue('codes', max_attempts => 1);
+SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
+CREATE ROLE codes_nobody;
+CREATE TABLE codes (name text PRIMARY KEY, token bigint, id bigint);
+GRANT SELECT ON codes TO PUBLIC;
+INSERT INTO codes SELECT 'held', token, id FROM onceq.claim('codes');
+INSERT INTO codes SELECT 'ended', token, id FROM onceq.claim('codes');
+SELECT onceq.ack(token) FROM codes WHERE name = 'ended';
+CREATE FUNCTION t(text) RETURNS bigint LANGUAGE sql AS 'SELECT token FROM codes WHERE name = $1';
+CREATE FUNCTION i(text) RETURNS bigint LANGUAGE sql AS 'SELECT id FROM codes WHERE name = $1';
+
+-- ---- 42704, 42710: queues
+
+SELECT throws_ok('SELECT onceq.enqueue(''none'', ''1'')', '42704', 'queue "none" does not exist');
+SELECT throws_ok('SELECT onceq.enqueue_many(''none'', ''{1}'')', '42704');
+SELECT throws_ok('SELECT * FROM onceq.claim(''none'')', '42704');
+SELECT throws_ok('SELECT * FROM onceq.ack_and_claim(NULL, ''none'')', '42704');
+SELECT throws_ok('SELECT onceq.job(''none'', 1)', '42704');
+SELECT throws_ok('SELECT onceq.jobs(''none'')', '42704');
+SELECT throws_ok('SELECT onceq.purge_queue(''none'')', '42704');
+SELECT throws_ok('SELECT onceq.drop_queue(''none'')', '42704');
+SELECT lives_ok('SELECT onceq.drop_queue(''none'', if_exists => true)', 'but not if it need not exist');
+SELECT throws_ok('SELECT onceq.create_queue(''codes'')', '42710', 'queue "codes" already exists');
+SELECT lives_ok('SELECT onceq.create_queue(''codes'', if_not_exists => true)', 'but not if it may');
+SELECT throws_ok('SELECT onceq.create_queue(''No Name'')', '22023');
+SELECT throws_ok('SELECT onceq.grant_producer(''codes'', ''codes_unknown'')', '42704');
+
+-- ---- OQ001: leases
+
+SELECT throws_ok('SELECT onceq.ack(t(''ended''))', 'OQ001', 'the lease is not held');
+SELECT throws_ok('SELECT onceq.ack(t(''ended''), i(''ended''))', 'OQ001');
+SELECT throws_ok('SELECT onceq.ack(t(''ended''), ARRAY[i(''ended'')])', 'OQ001');
+SELECT throws_ok('SELECT onceq.nack(t(''ended''), i(''ended''))', 'OQ001');
+SELECT throws_ok('SELECT onceq.reject(t(''ended''), i(''ended''))', 'OQ001');
+SELECT throws_ok('SELECT onceq.release(t(''ended''))', 'OQ001');
+SELECT throws_ok('SELECT onceq.extend(t(''ended''))', 'OQ001');
+SELECT throws_ok('SELECT * FROM onceq.ack_and_claim(t(''ended''), ''codes'')', 'OQ001');
+SELECT throws_ok('SELECT onceq.ack(t(''held''), i(''ended''))', 'OQ001', NULL, 'a job of another lease');
+SELECT throws_ok('SELECT onceq.ack(0)', 'OQ001');
+
+-- ---- 22004, 22023, 54000, 2202E: arguments
+
+SELECT throws_ok('SELECT onceq.enqueue(NULL, ''1'')', '22004');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', NULL)', '22004');
+SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', ARRAY[NULL]::jsonb[])', '22004');
+SELECT throws_ok('SELECT onceq.ack(NULL::bigint)', '22004');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', priority => 10)', '22023', 'priority is out of range');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', run_at => now(), delay => ''1 s'')', '22023', 'run_at and delay cannot both be given');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', delay => ''367 days'')', '22023', 'delay is out of range');
+SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', 1001)', '22023', 'count is out of range');
+SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', lease => ''1 ms'')', '22023', 'lease is out of range');
+SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', hold => ''x'')', '22023');
+SELECT throws_ok('SELECT onceq.nack(t(''held''), i(''held''), retry_in => ''-1 s'')', '22023', 'retry_in is out of range');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', to_jsonb(repeat(''x'', 300000)))', '54000', 'payload is too large');
+SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', array_fill(''1''::jsonb, ARRAY[10001]))', '54000', 'too many jobs in one call');
+SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', array_fill(''1''::jsonb, ARRAY[1, 1]))', '2202E');
+
+-- ---- 0A000, 25006: places
+
+SELECT throws_ok('SELECT onceq.claim(''codes'')', '0A000');
+SELECT throws_ok('SELECT (onceq.claim(''codes'')).*', '0A000');
+SELECT throws_ok('SELECT onceq.ack_and_claim(NULL, ''codes'')', '0A000');
+SET default_transaction_read_only = on;
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'')', '25006');
+SELECT throws_ok('SELECT onceq.ack(t(''held''))', '25006');
+RESET default_transaction_read_only;
+
+-- ---- 42501: privileges
+
+SET ROLE codes_nobody;
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'')', '42501', 'permission denied for queue "codes"');
+SELECT throws_ok('SELECT * FROM onceq.claim(''codes'')', '42501');
+SELECT throws_ok('SELECT onceq.jobs(''codes'')', '42501');
+SELECT throws_ok('SELECT onceq.ack(t(''held''))', '42501', 'the lease was granted to another role');
+SELECT throws_ok('SELECT onceq.create_queue(''codes.new'')', '42501', 'permission denied to create a queue');
+SELECT throws_ok('CALL onceq.recover()', '42501');
+RESET ROLE;
+
+-- ---- nothing of this did anything
+
+SELECT is((SELECT onceq.ack(t('held'))), 1::bigint, 'the lease is held as before');
+SELECT is((SELECT count(*) FROM onceq.claim('codes', 10)), 3::bigint, 'the jobs are there as before');
+
+-- ---- settings: names, who may set them, defaults
+
+SELECT set_eq($$ SELECT name, context, boot_val, coalesce(unit, '') FROM pg_settings WHERE name LIKE 'onceq.%' AND name <> 'onceq.fault' $$,
+	$$ VALUES ('onceq.audit_interval', 'sighup', '3600', 's'), ('onceq.lease_journal_after', 'sighup', '2000', 'ms'), ('onceq.lease_slots', 'postmaster', '65536', ''), ('onceq.max_databases', 'postmaster', '64', ''),
+		('onceq.max_queues', 'postmaster', '1024', ''), ('onceq.payload_max', 'superuser', '256', 'kB'), ('onceq.queue_lease_share', 'sighup', '50', ''), ('onceq.segment_wait', 'user', '10000', 'ms'),
+		('onceq.state_memory', 'postmaster', '65536', 'kB'), ('onceq.suspicion_window', 'sighup', '900', 's'), ('onceq.worker_naptime', 'sighup', '1000', 'ms') $$, 'settings');
+SELECT throws_ok('SET onceq.no_such_setting = 1', '42602', NULL, 'others are not taken for ours');
+
+SELECT * FROM finish();
+DROP OWNED BY codes_nobody;
+DROP ROLE codes_nobody;
