@@ -7,6 +7,7 @@
 #
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
 #   DURATION=0.6   seconds of one run
+#   SECTIONS="…"   only these: claim lean forms enqueue snapshot
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
 # The load comes from the same machine. What others take of it is reported with each figure.
@@ -60,7 +61,7 @@ compare() {
 
 both="system=onceq / system=skip_locked"
 lean="system=onceq / system=skip_locked_lean"
-forms="system=onceq / system=onceq scenario=ack_and_claim"
+forms="system=onceq scenario=ack_and_claim / system=onceq scenario=claim_ack"
 snapshots="system=onceq snapshot=0 / system=onceq snapshot=1 / system=skip_locked snapshot=0 / system=skip_locked snapshot=1"
 
 # Enough jobs for a run.
@@ -86,6 +87,7 @@ begin() {
 # measure SECTION SIDES BATCHES CLIENTS [name=value…]: claim and ack, unless a scenario is named
 measure() {
 	local batch clients
+	[[ " ${SECTIONS:-$1} " = *" $1 "* ]] || return 0
 	for batch in $3; do
 		begin "$1 x $batch"
 		for clients in $4; do

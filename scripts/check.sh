@@ -2,7 +2,8 @@
 # Every test there is, behind `make check`; the last line is "N passed, N failed".
 #
 #   scripts/check.sh                        everything
-#   scripts/check.sh sql tap                some stages: rules clang isolation tap unit explorer sql pgtap
+#   scripts/check.sh sql tap                some stages: rules clang chaos isolation tap unit explorer sql pgtap chaos-checker
+#   scripts/check.sh long                   what takes hours: chaos-long
 #   TESTS="claim ack" scripts/check.sh sql  some tests of a stage, by file name without folder and suffix
 #
 # Builds come first, then two stages at a time run side by side; each TAP file is a stage of its own.
@@ -24,7 +25,8 @@ scripts/install_dependencies.sh || exit
 kept=$top/build/check
 [ $# -gt 0 ] || rm -rf "$kept"
 mkdir -p "$work/log" "$work/count"
-stages=(${*:-rules clang isolation tap unit explorer sql pgtap})
+stages=(${*:-rules clang chaos isolation tap unit explorer sql pgtap chaos-checker})
+[ "${stages[*]}" != long ] || stages=(chaos-long)
 
 # ---- One stage: run it, count its tests, say so ----
 

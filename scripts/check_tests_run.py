@@ -16,6 +16,7 @@ NAMES = {
     "test/pgtap": r".*\.sql",
     "test/tap": r"\d\d\d_\w+\.pl|(\w+\.pm)",
     "test/unit": r"\w+_test\.cpp|(\w+\.hpp)",
+    "test/chaos": r"(?:run|checker_test)\.py|(\w+\.(?:py|md))",
 }
 
 

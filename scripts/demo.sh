@@ -58,7 +58,7 @@ kill_server_process() {
 }
 kill_worker() {
 	say "kill -9 of worker $1, who holds jobs: they come again when its lease is over"
-	kill -KILL "${pid_of[$1]}"
+	kill -KILL "${pid_of[$1]}" || { tail "$work/$1.log" && exit 1; }
 	unset "pid_of[$1]"
 }
 accidents=(kill_server_process "kill_worker ada" "kill_worker bob")
@@ -109,6 +109,7 @@ sql <<-SQL
 SQL
 printf '  %.1f s from the first claim, %.0f jobs/s\n' "${took}e-6" "$((jobs * 1000000000 / took))e-3"
 [ $wrong = 0 ] && exit
-sql -c "SELECT id, state, attempt, error FROM onceq.jobs('inspections', count => 10000) WHERE state <> 'succeeded' LIMIT 5"
+sql -c "SELECT id, state, attempt, error FROM onceq.jobs('inspections', count => 10000)
+	WHERE state <> 'succeeded' LIMIT 5"
 tail -n 5 "$work"/{ada,bob,cyd,dan}.log "$server/log"
 exit 1

@@ -19,7 +19,7 @@ copy_inputs() {
 build_for() {
 	case $1 in
 		rules | sql | pgtap) echo release ;;
-		isolation | tap) echo testing ;;
+		isolation | tap | chaos | chaos-long) echo testing ;;
 		unit | explorer) echo core ;;
 	esac
 }
@@ -154,6 +154,24 @@ stage_tap() {
 	keep "tap/$1" "$output"/{log,tmp_check/log} # PostgreSQL 16 and later, earlier
 	return $status
 }
+
+stage_chaos-checker() {
+	PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$inputs/test/chaos/checker_test.py"
+}
+
+# chaos STAGE OPTION…: $CHAOS may have more options of test/chaos/run.py, which win.
+chaos() {
+	local output=$work/run/$1 status=0
+	as_server mkdir "$output"
+	as_server env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$inputs/test/chaos/run.py" \
+		--bin "$work/testing.bin" --conf "$work/testing.conf" --folder "$output" "${@:2}" ${CHAOS:-} || status=$?
+	[ $status = 0 ] || keep "$1" "$output"/seed-*
+	return $status
+}
+
+stage_chaos() { chaos chaos --seeds 3 --seconds 16 --calm 2.5; }
+
+stage_chaos-long() { chaos chaos-long --long --seeds 40 --seconds 150 --calm 10; }
 
 # keep STAGE FILE…: for a look after the run, when $work is gone.
 keep() {

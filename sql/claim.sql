@@ -165,7 +165,8 @@ BEGIN
 END $$;
 CALL claim_work();
 SELECT state, count(*) FROM onceq.jobs('claim') WHERE state = 'succeeded' GROUP BY state;
-SELECT ready + running AS others FROM claim_rest();
+SELECT count(*) AS others FROM onceq.jobs('claim') WHERE state IN ('ready', 'running', 'scheduled');
+SELECT ready + running > 0 AS rest FROM claim_rest();
 
 -- 13. twice in one statement, and beside another function
 SELECT claim_fill(6);

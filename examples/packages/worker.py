@@ -104,8 +104,8 @@ def do_jobs(connection, worker, jobs):
 
 def work(connection, worker):
     while not asked_to_stop:
-        jobs = connection.execute("SELECT * FROM onceq.claim('inspections', count => 8, wait => '1 s', worker => %s)",
-                                  [worker]).fetchall()
+        jobs = connection.execute(
+            "SELECT * FROM onceq.claim('inspections', count => 8, wait => '1 s', worker => %s)", [worker]).fetchall()
         if not jobs:
             continue
         print("claimed", *(f"{job.id}:{job.attempt}" for job in jobs), flush=True)

@@ -64,6 +64,14 @@ journalled(core::Board &board, core::Token token, Change what) noexcept
 	}
 }
 
+// Whether jobs were released while their lease was being journalled: they wait for the worker.
+bool
+has_released(core::Token token) noexcept
+{
+	core::LeaseSlot const *const lease = leases().find(token);
+	return lease != nullptr && core::owns(*lease, token) && !lease->released.empty();
+}
+
 void
 not_journalled(core::Token token) noexcept
 {
@@ -128,7 +136,8 @@ commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept
 			break;
 		case EntryKind::change:
 			change_board(board, entry);
-			wakes.worker |= entry.change.what == Change::queue_dropped;
+			wakes.worker |= entry.change.what == Change::queue_dropped ||
+							(entry.change.what == Change::lease_journalled && has_released(entry.change.value));
 			break;
 		case EntryKind::built:
 			board.provisional = false;

@@ -19,6 +19,11 @@ namespace onceq::board {
 
 namespace {
 
+// The leases in the journal when this process looked last; unknown: something was written since, perhaps
+// of a lease that ended meanwhile.
+constexpr std::uint64_t unknown = ~std::uint64_t{0};
+constinit std::uint64_t seen = unknown;
+
 constexpr core::Microseconds journal_wait = 10 * core::microseconds_per_second;
 constexpr core::Microseconds round_min = 10 * 1000; // with onceq.lease_journal_after = 0
 
@@ -28,9 +33,10 @@ enum class Action { none, write, clear };
 Action
 action_for(core::LeaseSlot const &lease, core::Wall held_since, bool all)
 {
-	if (!lease.released.empty())
-		return Action::clear;
 	core::LeaseJournal const journal = lease.journal.load(std::memory_order_relaxed);
+	// A row that another session is writing cannot be deleted before it commits.
+	if (!lease.released.empty())
+		return journal == core::LeaseJournal::writing ? Action::none : Action::clear;
 	core::LeaseState const state = lease.state.load(std::memory_order_relaxed);
 	if (journal == core::LeaseJournal::wanted)
 		return state == core::LeaseState::held || state == core::LeaseState::provisional ? Action::write
@@ -112,6 +118,7 @@ write_lease(core::LeaseSlot &lease, core::Wall held_since, bool all, LeaseCopy &
 		cancel_change(change);
 	if (action == Action::none)
 		return;
+	seen = unknown;
 	ForceSyncCommit();
 	if (action == Action::write)
 		copy.runs().for_each(copy.jobs, [&](core::LeasedIds const &ids) { insert_run(copy, ids); });
@@ -153,31 +160,31 @@ has_ended(int32 queue_id, core::Token token)
 		   (lease == nullptr || lease->token.load(std::memory_order_acquire) != token);
 }
 
-int
-count_journalled()
+// The same for the same set of leases that are, or may be, in the journal.
+std::uint64_t
+sum_of_journalled()
 {
-	int count = 0;
+	std::uint64_t sum = 0;
 	for (std::uint32_t i = 0; i < leases().high_water(); i++)
 	{
 		core::LeaseSlot const &lease = leases().slot(i);
-		count += lease.token.load(std::memory_order_acquire) != core::no_token &&
-				 lease.journal.load(std::memory_order_relaxed) >= core::LeaseJournal::writing &&
-				 handle_of(lease.board.load(std::memory_order_relaxed)).key.database == MyDatabaseId;
+		core::Token const token = lease.token.load(std::memory_order_acquire);
+		if (token != core::no_token && core::is_journalled(lease) &&
+			handle_of(lease.board.load(std::memory_order_relaxed)).key.database == MyDatabaseId)
+			sum += static_cast<std::uint64_t>(token);
 	}
-	return count;
+	return sum;
 }
 
-// Leases that ended are looked for only if the journal may hold other leases than memory does: under
+// Leases that ended are looked for only if the set has changed since this process looked last: under
 // an old snapshot each look walks over all rows that were ever deleted.
 void
 delete_ended()
 {
-	static int journalled = -1; // leases that the journal held when this process last looked, if all was well
-
-	int const live = count_journalled();
-	if (live == journalled)
+	std::uint64_t const sum = sum_of_journalled();
+	if (sum == seen)
 		return;
-	journalled = live;
+	seen = sum;
 	SPI_execute("SELECT DISTINCT queue_id, token FROM onceq.lease_journal", false, 0);
 	SPITupleTable *const rows = SPI_tuptable;
 	for (uint64 i = 0; i < rows->numvals; i++)

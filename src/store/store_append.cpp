@@ -24,9 +24,10 @@ class Table : base::NotCopyable
 	Table(Oid oid, int32 queue, core::JobId id) : relation_(try_open(oid, RowExclusiveLock))
 	{
 		if (relation_ == nullptr)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-							errmsg("the segment of job " INT64_FORMAT " of queue %d does not exist",
-								   id, queue)));
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+							errmsg("the queue does not exist any more"),
+							errdetail("The segment of job " INT64_FORMAT " of queue %d was dropped.",
+									  id, queue)));
 	}
 	~Table() { table_close(relation_, NoLock); } // on ERROR: the resource owner closes it
 

@@ -379,7 +379,7 @@ class Janitor(Client):
                 if fault and f" {word}:" in fault:
                     style = meant
             style()
-        time.sleep(self.rng.uniform(0.05, 0.3))
+        time.sleep(0.02 if fault else self.rng.uniform(0.05, 0.3))
 
     def recover(self):
         self.call("recover", "CALL onceq.recover()", **self.auto())

@@ -154,23 +154,39 @@ class Nemesis:
         """A client's session dies, or fails, at a named point of the code."""
         kinds = "".join(kind for kind, points in (
             ("p", PRODUCER_POINTS), ("c", CONSUMER_POINTS), ("j", JANITOR_POINTS)) if point in points)
-        begin, offset = now(), self.server.log_size()
+        begin = now()
+        # The janitor finds something to do only if the worker does not do it first.
+        worker = self.helper("onceq worker") if kinds == "j" else None
+        offset = self.server.log_size()
         self.leave()
         client = self.herd.pick(self.rng, kinds)
+        self.signal(worker, signal.SIGSTOP)
         client.order(f"fault {action} at {point}")
         deadline = now() + 5
-        while client.report is None and now() < deadline:
+        while client.report is None and now() < deadline and not self.is_killed(offset):
             time.sleep(0.01)
             self.herd.tend()
+        self.signal(worker, signal.SIGCONT)
         crashed = False
-        if client.report is None:  # it hangs, or waits for somebody
+        if client.report is None and not self.is_killed(offset):  # it hangs, or waits for somebody
             client.kill()
             crashed = self.wait_for_crash(offset, 1)
-        elif action == "kill" and client.report == "lost":
+        elif action == "kill" and client.report != "done":
             crashed = self.wait_for_crash(offset, 2)
         reached = crashed or f'at "{point}"' in self.server.log_since(offset)
         name = f"{action} at a fault point" if reached else "fault point not reached"
         self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
+
+    def is_killed(self, offset):
+        return "terminated by signal 9" in self.server.log_since(offset)
+
+    @staticmethod
+    def signal(pid, number):
+        try:
+            if pid is not None:
+                os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
     def worker_fault(self, action, point):
         """As fault_point, but in whatever process comes there, the worker above all; for a while."""
@@ -178,7 +194,7 @@ class Nemesis:
         self.leave()
         self.server.set_fault(f"{action} at {point}")
         deadline = now() + 1.0
-        while now() < deadline and "terminated by signal 9" not in self.server.log_since(offset):
+        while now() < deadline and not self.is_killed(offset):
             time.sleep(0.01)
         self.server.set_fault("")
         crashed = False
@@ -245,12 +261,9 @@ class Nemesis:
         if pid is None:
             return
         begin = now()
-        try:
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(seconds)
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
+        self.signal(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        self.signal(pid, signal.SIGCONT)
         self.note(f"{whose} stopped", begin, t_return=now(), calm_after=1)
 
     def kill_client(self):

@@ -58,7 +58,10 @@ class Process:
 
     def order(self, order):
         self.report = None
-        os.write(self.writer, f"{order}\n".encode())
+        try:
+            os.write(self.writer, f"{order}\n".encode())
+        except BrokenPipeError:  # it has died, and another will take its place
+            self.report = "lost"
 
     def signal(self, number):
         try:
@@ -123,6 +126,7 @@ class Herd:
             if pid == 0:
                 continue
             os.close(process.writer)
+            process.report = "lost"
             del self.processes[kind, number]
             if status != 0 and not process.expected_to_die:
                 file = self.folder / f"{process.name}.error"
@@ -285,8 +289,11 @@ class Run:
         self.herd = Herd(self.seed, self.server, self.history, {"p": 3, "c": 6, "j": 1})
         self.nemesis = Nemesis(self.seed, self.server, self.herd, self.history)
         plan = make_plan(random.Random(f"{self.seed}/plan"), amounts if not self.arguments.calm_only else {})
+        begin = now()
         self.nemesis.follow(plan, self.arguments.seconds, self.arguments.calm)
+        middle = now()
         left = drain(self.nemesis, self.herd)
+        print(f"# {middle - begin:.0f} s of faults, drained in {now() - middle:.0f} s")
         if left:
             print(f"# seed {self.seed}: not drained: {left}")
         self.herd.end()

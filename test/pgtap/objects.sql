@@ -13,8 +13,11 @@ SELECT substr(privileges::text, 13) AS number FROM onceq.queues WHERE queue = 'o
 -- ---- the extension
 
 SELECT set_eq($$ SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'onceq' $$, $$ VALUES (false, 'onceq') $$, 'it cannot be moved from its schema');
-SELECT set_eq($$ SELECT superuser, trusted, relocatable, schema::text FROM pg_available_extension_versions WHERE name = 'onceq' AND installed $$,
-	$$ VALUES (true, false, false, 'onceq') $$, 'only a superuser may create it');
+-- A server that finds the extension outside of its own folder (extension_destdir) does not list it.
+SELECT CASE WHEN EXISTS (SELECT FROM pg_available_extension_versions WHERE name = 'onceq')
+	THEN set_eq($$ SELECT superuser, trusted, relocatable, schema::text FROM pg_available_extension_versions WHERE name = 'onceq' AND installed $$,
+		$$ VALUES (true, false, false, 'onceq') $$, 'only a superuser may create it')
+	ELSE skip('the server does not list the extension') END;
 SELECT set_eq($$ SELECT c.oid::regclass::text FROM pg_class c JOIN pg_extension e ON c.oid = ANY (e.extconfig) WHERE e.extname = 'onceq' $$,
 	ARRAY['onceq.queue', 'onceq.queue_id_seq', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.lease_journal'], 'pg_dump keeps the rows of the catalog');
 SELECT is_empty($$ SELECT c FROM pg_extension, unnest(extcondition) c WHERE extname = 'onceq' AND c <> '' $$, '… all of them');

@@ -1,0 +1,291 @@
+"""A perfect queue in virtual time: what synthetic.py's clients talk to. Each statement is one moment."""
+from dataclasses import dataclass, field
+from itertools import islice
+
+from history import TERMINAL
+
+QUEUES = {
+    "plain": {"retained": True, "max_attempts": 6, "lease": 1.0, "backoff": 0.05},
+    "few": {"retained": True, "max_attempts": 2, "lease": 0.3, "backoff": 0.1},
+    "keyed": {"retained": True, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
+    "gone": {"retained": False, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
+}
+
+
+class Refused(Exception):
+    """The statement fails."""
+
+
+class Lost(Exception):
+    """The connection, and with it the session."""
+
+
+@dataclass(eq=False)
+class Row:
+    queue: str
+    id: int
+    key: str
+    hash: str
+    due: float
+    limit: int
+    ordering: str | None
+    state: str = "ready"
+    failed: int = 0
+    attempt: int = 0
+    token: int | None = None
+    delivered: bool = False
+
+
+@dataclass(eq=False)
+class HeldLease:
+    rows: list
+    deadline: float
+    span: float
+    session: object
+    bound: bool  # to its session
+    journalled: bool
+
+
+@dataclass(eq=False)
+class OpenTransaction:
+    name: tuple
+    sync: bool
+    actions: list = field(default_factory=list)  # (n, kind, …)
+
+
+@dataclass(eq=False)
+class Session:
+    alive: bool = True
+    transaction: OpenTransaction | None = None
+
+
+class Server:
+    def __init__(self, rng):
+        self.rng = rng
+        self.now = 0.0
+        self.up = True
+        self.rows = []
+        self.unfinished = {queue: [] for queue in QUEUES}  # a superset
+        self.next_id = dict.fromkeys(QUEUES, 1)
+        self.next_token = 1000
+        self.leases = {}
+        self.sessions = []
+        self.marks, self.effects, self.outcomes = [], [], []
+        self.recent = []  # asynchronous commits that a crash may take away
+
+    def connect(self):
+        if not self.up:
+            raise Lost
+        self.sessions.append(Session())
+        return self.sessions[-1]
+
+    # ---- jobs
+
+    def tick(self):
+        for token, lease in list(self.leases.items()):
+            if lease.deadline <= self.now:
+                self.lose(token)
+
+    def lose(self, token):
+        for row in self.leases.pop(token).rows:
+            self.fail(row)
+
+    def fail(self, row):
+        row.failed += 1
+        row.attempt = row.failed
+        dead = row.failed >= row.limit
+        row.state, row.token = "dead" if dead else "ready", None
+        row.due = self.now + QUEUES[row.queue]["backoff"]
+        self.outcomes.append([row.queue, row.id, row.id, "dead" if dead else "failed", row.failed])
+
+    def leave(self, token, row):
+        lease = self.leases[token]
+        lease.rows.remove(row)
+        if not lease.rows:
+            del self.leases[token]
+
+    def blocked(self, row):
+        return row.ordering is not None and any(
+            other.ordering == row.ordering and other.id < row.id
+            and other.state in ("ready", "leased", "reserved") for other in self.unfinished[row.queue])
+
+    def held(self, session, token, ids):
+        lease = self.leases.get(token)
+        rows = [row for row in lease.rows if row.id in ids] if lease else []
+        asked = [row for action in (session.transaction.actions if session.transaction else [])
+                 if action[1] in ("ack", "nack", "reject") and action[2] == token for row in action[3]]
+        if len(rows) < len(ids) or any(row in asked for row in rows):
+            raise Refused("OQ001")
+        return rows
+
+    # ---- statements
+
+    def enqueue(self, session, n, queue, jobs, delay, limit, ordering):
+        rows = []
+        for key, checksum in jobs:
+            rows.append(Row(queue, self.next_id[queue], key, checksum, self.now + delay,
+                            limit or QUEUES[queue]["max_attempts"], ordering, "reserved"))
+            self.next_id[queue] += 1
+        self.rows += rows
+        self.unfinished[queue] += rows
+        session.transaction.actions.append((n, "enqueue", rows))
+        return {"ids": [row.id for row in rows]}
+
+    def claim(self, session, n, queue, count, span, bound):
+        self.tick()
+        if queue == "keyed":
+            count = 1
+        self.unfinished[queue] = [row for row in self.unfinished[queue] if row.state not in TERMINAL]
+        ready = (row for row in self.unfinished[queue]
+                 if row.state == "ready" and row.due <= self.now and not self.blocked(row))
+        found = list(islice(ready, count))
+        if not found:
+            return {"jobs": [], "token": None}
+        self.next_token += 1
+        token = self.next_token
+        for row in found:
+            row.state, row.token, row.attempt, row.delivered = "leased", token, row.failed + 1, True
+        self.leases[token] = HeldLease(found[:], self.now + span, span, session, bound, self.rng.random() < 0.3)
+        if session.transaction:
+            session.transaction.actions.append((n, "claim", token))
+        return {"jobs": [[row.id, row.attempt, row.key, row.hash] for row in found], "token": token}
+
+    def end(self, session, n, kind, token, ids):
+        self.tick()
+        rows = self.held(session, token, ids)
+        session.transaction.actions.append((n, kind, token, rows))
+        if kind == "ack":
+            return {"count": len(rows)}
+        dead = kind == "reject" or rows[0].failed + 1 >= rows[0].limit
+        return {"dead": dead, "due": None if dead else self.now + QUEUES[rows[0].queue]["backoff"]}
+
+    def release(self, session, token, ids):
+        self.tick()
+        for row in self.held(session, token, ids):
+            self.leave(token, row)
+            row.state, row.token, row.attempt = "ready", None, row.failed
+        return {}
+
+    def extend(self, token, span):
+        self.tick()
+        if token not in self.leases:
+            raise Refused("OQ001")
+        self.leases[token].deadline = self.now + span
+        return {}
+
+    def purge(self, session, n, queue):
+        self.tick()
+        rows = [row for row in self.unfinished[queue] if row.state == "ready"]
+        for row in rows:
+            row.state = "seized"
+        session.transaction.actions.append((n, "purge", rows))
+        return {"count": len(rows)}
+
+    # ---- transactions
+
+    def undo(self, session, since):
+        kept = []
+        for action in session.transaction.actions:
+            if action[0] < since:
+                kept.append(action)
+            else:
+                self.cancel(action)
+        session.transaction.actions = kept
+        return {}
+
+    def cancel(self, action):
+        if action[1] == "enqueue":
+            self.remove(action[2])
+        elif action[1] == "claim" and action[2] in self.leases:
+            self.lose(action[2])
+        elif action[1] == "purge":
+            for row in action[2]:
+                row.state = "ready"
+
+    def abort(self, session):
+        transaction, session.transaction = session.transaction, None
+        for action in transaction.actions:
+            self.cancel(action)
+        return {}
+
+    def commit(self, session):
+        self.tick()
+        transaction = session.transaction
+        for _, kind, *rest in transaction.actions:
+            if kind in ("ack", "nack", "reject") and any(row.token != rest[0] for row in rest[1]):
+                self.abort(session)
+                raise Refused("OQ001")
+        session.transaction = None
+        for _, kind, *rest in transaction.actions:
+            if kind in ("enqueue", "purge"):
+                for row in rest[0]:
+                    row.state = "ready" if kind == "enqueue" else "cancelled"
+            elif kind != "claim":
+                self.finish(transaction, kind, *rest)
+        self.marks.append(list(transaction.name))
+        if not transaction.sync:
+            self.recent.append((self.now, transaction))
+        return {}
+
+    def finish(self, transaction, kind, token, rows):
+        for row in rows:
+            self.leave(token, row)
+            if kind == "ack":
+                row.state, row.token = "succeeded", None
+                self.effects.append([row.queue, row.id, token, *transaction.name])
+                self.outcomes.append([row.queue, row.id, row.id, "acked", row.attempt])
+            elif kind == "reject":
+                row.state, row.token = "dead", None
+                self.outcomes.append([row.queue, row.id, row.id, "dead", row.attempt])
+            else:
+                self.fail(row)
+
+    # ---- the end of sessions and of the server
+
+    def kill_session(self, session):
+        session.alive = False
+        if session.transaction:
+            self.abort(session)
+        for token, lease in list(self.leases.items()):
+            if lease.bound and lease.session is session:
+                self.lose(token)
+
+    def stop(self, crash):
+        self.up = False
+        for session in self.sessions:
+            session.alive = False
+            if session.transaction:
+                for action in session.transaction.actions:
+                    if action[1] != "claim":
+                        self.cancel(action)
+                session.transaction = None
+        self.sessions = []
+        for token, lease in list(self.leases.items()):
+            if crash and not lease.journalled or lease.bound:
+                for row in self.leases.pop(token).rows:
+                    row.state, row.token, row.attempt = "ready", None, row.failed
+        if crash:
+            for time, transaction in self.recent:
+                if time > self.now - 0.2:
+                    self.forget(transaction)
+
+    def start(self):
+        self.up = True
+        for lease in self.leases.values():
+            lease.deadline = self.now + lease.span
+
+    def forget(self, transaction):
+        """An asynchronous commit that had not reached the disk; only of what nobody has seen yet."""
+        rows = [row for _, kind, *rest in transaction.actions for row in rest[-1] if kind == "enqueue"]
+        if any(row.delivered for row in rows) or any(kind != "enqueue" for _, kind, *_ in transaction.actions):
+            return
+        self.remove(rows)
+        self.marks.remove(list(transaction.name))
+
+    def remove(self, rows):
+        for row in rows:
+            self.rows.remove(row)
+            self.unfinished[row.queue].remove(row)
+
+    def live(self):
+        return any(row.state not in TERMINAL for rows in self.unfinished.values() for row in rows)
