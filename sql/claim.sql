@@ -175,7 +175,21 @@ SELECT count(DISTINCT payload) FROM (SELECT payload FROM onceq.claim('claim') UN
 SELECT count(DISTINCT token) FROM ROWS FROM (onceq.claim('claim'), generate_series(1, 3)) r;
 SELECT * FROM claim_rest();
 
--- 14. EXPLAIN claims nothing, EXPLAIN ANALYZE does
+-- 14. COPY, VALUES, a set operation, a materialized view, MERGE
+SELECT claim_fill(9);
+COPY (SELECT payload FROM onceq.claim('claim', 2)) TO STDOUT;
+VALUES ((SELECT payload FROM onceq.claim('claim')));
+SELECT count(*) FROM (SELECT payload FROM onceq.claim('claim') EXCEPT SELECT payload FROM onceq.claim('claim')) x;
+CREATE MATERIALIZED VIEW claim_kept AS SELECT payload FROM onceq.claim('claim');
+SELECT count(*) FROM claim_kept;
+CREATE TABLE claim_target (payload jsonb);
+MERGE INTO claim_target t USING (SELECT payload FROM onceq.claim('claim', 2)) c ON t.payload = c.payload WHEN NOT MATCHED THEN INSERT VALUES (c.payload);
+SELECT count(*) FROM claim_target;
+DROP TABLE claim_target;
+DROP MATERIALIZED VIEW claim_kept;
+SELECT * FROM claim_rest();
+
+-- 15. EXPLAIN claims nothing, EXPLAIN ANALYZE does
 SELECT claim_fill(2);
 EXPLAIN (COSTS OFF) SELECT * FROM onceq.claim('claim');
 SELECT * FROM claim_rest();

@@ -101,6 +101,25 @@ SELECT enqueue_sql('"sql"') > 0;
 SELECT payload FROM onceq.claim('enqueue', 20);
 SELECT count(*) FROM enqueue_orders o JOIN LATERAL onceq.job('enqueue', o.job) j ON j.payload = jsonb_build_object('order', o.id);
 
+-- at the very end of a transaction, by a deferred trigger; then it is committed with it, or not
+CREATE FUNCTION enqueue_deferred() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM onceq.enqueue('enqueue', jsonb_build_object('deferred', NEW.id));
+	IF NEW.id > 10 THEN
+		RAISE 'too high';
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER deferred AFTER UPDATE ON enqueue_orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION enqueue_deferred();
+BEGIN;
+UPDATE enqueue_orders SET job = NULL WHERE id IN (1, 2);
+SELECT count(*) FROM onceq.jobs('enqueue', state => 'ready');
+COMMIT;
+BEGIN;
+UPDATE enqueue_orders SET id = 11 WHERE id = 3;
+COMMIT;
+SELECT payload FROM onceq.claim('enqueue', 20);
+
 -- a call that is never evaluated enqueues nothing
 EXPLAIN (COSTS OFF) SELECT onceq.enqueue('enqueue', '1');
 SELECT CASE WHEN false THEN onceq.enqueue('enqueue', '1') END;
@@ -119,5 +138,5 @@ SELECT payload FROM onceq.claim('enqueue', 10);
 SELECT * FROM onceq.audit('enqueue');
 
 DROP TABLE enqueue_orders;
-DROP FUNCTION enqueue_order, enqueue_sql;
+DROP FUNCTION enqueue_order, enqueue_sql, enqueue_deferred;
 SELECT onceq.drop_queue('enqueue'), onceq.drop_queue('enqueue.other');

@@ -157,6 +157,19 @@ SELECT onceq.ack(:token, :id);
 PREPARE TRANSACTION 'errors';
 \set VERBOSITY default
 
+-- ---- in a parallel worker, where a function that claims to be safe might call them
+
+CREATE FUNCTION errors_unsafe() RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS $$
+BEGIN
+	RETURN onceq.enqueue('errors', '"parallel"');
+END $$;
+SELECT set_config(name, 'on', false) AS forced FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+\set VERBOSITY sqlstate
+SELECT errors_unsafe();
+\set VERBOSITY default
+SELECT set_config(name, 'off', false) AS forced FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+DROP FUNCTION errors_unsafe;
+
 -- ---- functions that are not there
 
 SELECT errors_of('SELECT onceq.ack()') AS no_argument, errors_of('SELECT onceq.ack(''x'')') AS no_number, errors_of('SELECT onceq.ack(1.5)') AS numeric,

@@ -9,6 +9,8 @@
 #include "base/postgres.hpp"
 
 extern "C" {
+#include <miscadmin.h>
+#include <storage/latch.h>
 #include <storage/lmgr.h>
 #include <storage/lock.h>
 #include <utils/guc.h>
@@ -35,6 +37,7 @@ pause()
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, pause_lock, 1);
 	(void) LockAcquire(&tag, ShareLock, false, false);
 	LockRelease(&tag, ShareLock, false);
+	SetLatch(MyLatch); // it may have been set for what comes next, and the wait has reset it
 }
 
 } // namespace

@@ -246,6 +246,7 @@ reserve_waiting(catalog::Queue const &queue, Handle const &handle, int wanted)
 			raise_no_such_queue(queue);
 		if (reservation.refusal == core::Refusal::no_memory)
 			raise_no_state_memory();
+		FAULT_POINT("wait: for room");
 		// The first call only registers, so that nothing that happens from here on is missed.
 		in_time = wait_for_change(handle.index, deadline);
 	}

@@ -53,7 +53,8 @@ struct Claim
 	core::Findings findings;
 	Snapshot fixed_snapshot; // nullptr: READ COMMITTED
 	core::LeasedIds run;     // being read
-	int reading;             // job number
+	store::History history;  // of its job, if it has one
+	int reading;             // number of the job whose row is read or comes next
 	int returned;
 	int *attempt_of_run;     // of runs with a history
 	MemoryContext row_context;
@@ -176,22 +177,14 @@ visit_job(store::Job const &job, void *argument)
 {
 	Claim &claim = *static_cast<Claim *>(argument);
 	int const number = claim.run.job + static_cast<int>(job.id - claim.run.first);
-	claim.reading = number + 1;
+	claim.reading = number;
 
 	bool const visible = claim.fixed_snapshot == nullptr || !TransactionIdIsNormal(job.xmin) ||
 						 !XidInMVCCSnapshot(job.xmin, claim.fixed_snapshot);
-	int attempt = 1;
-	core::Wall due = job.run_at;
-	bool finished = false;
-	if (claim.historied.contains(number))
-	{
-		store::History const history = store::read_history(claim.request.queue.id, job.id);
-		attempt = history.failed_attempts + 1;
-		due = history.any ? history.due_at : due;
-		finished = history.any && history.last != store::Outcome::failed;
-	}
-	if (finished)
-		return true; // absent
+	store::History const &history = claim.history;
+	core::Wall const due = history.any ? history.due_at : job.run_at;
+	if (history.any && history.last != store::Outcome::failed)
+		return true; // finished: absent
 	claim.present.add(number);
 	if (due > claim.watermark)
 	{
@@ -201,10 +194,8 @@ visit_job(store::Job const &job, void *argument)
 	else if (!visible)
 		claim.findings.unseen.add(number);
 	else
-	{
-		put_row(claim, job, attempt);
-		claim.run.attempt = attempt;
-	}
+		put_row(claim, job, claim.run.attempt);
+	claim.reading = number + 1;
 	return true;
 }
 
@@ -216,8 +207,14 @@ read_runs(Claim &claim, int from_run)
 	{
 		claim.run = runs.at(i);
 		claim.reading = claim.run.job;
-		store::read_jobs(claim.request.queue.id, claim.run.first, claim.run.last, visit_job, &claim);
+		claim.history = store::History{};
+		if (claim.historied.contains(claim.run.job)) // the only one of its run
+		{
+			claim.history = store::read_history(claim.request.queue.id, claim.run.first);
+			claim.run.attempt = claim.history.failed_attempts + 1;
+		}
 		claim.attempt_of_run[i] = claim.run.attempt;
+		store::read_jobs(claim.request.queue.id, claim.run.first, claim.run.last, visit_job, &claim);
 	}
 }
 
@@ -228,6 +225,20 @@ is_unreadable_error()
 	int const category = ERRCODE_TO_CATEGORY(geterrcode());
 	return category == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR) ||
 		   category == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR);
+}
+
+// So that this attempt of the job, whichever it is, counts as a failed one.
+void
+note_unreadable(Claim &claim)
+{
+	board::set_unreadable(claim.entry, claim.reading);
+	board::Locked board(claim.board.index);
+	if (!core::owns(*claim.lease, claim.token))
+		return;
+	core::LeaseRuns const runs = core::runs_of(board::pool(), *claim.lease);
+	for (int i = 0; i < runs.run_count; i++)
+		if (runs.at(i).job == claim.reading && claim.historied.contains(claim.reading))
+			core::set_attempt(board::pool(), *claim.lease, i, claim.attempt_of_run[i]);
 }
 
 void
@@ -247,7 +258,7 @@ fetch(Claim &claim)
 	PG_CATCH();
 	{
 		if (is_unreadable_error() && claim.reading < claim.lease->job_count)
-			board::set_unreadable(claim.entry, claim.reading);
+			note_unreadable(claim);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

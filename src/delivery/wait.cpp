@@ -2,6 +2,7 @@
 // Waiting for a job: no polling and no NOTIFY. The commit that makes a job ready wakes as many waiting
 // sessions as it has jobs.
 #include "base/clock.hpp"
+#include "base/fault.hpp"
 #include "board/board.hpp"
 #include "delivery/delivery.hpp"
 
@@ -41,7 +42,10 @@ sleep_until_ready(board::Handle const &handle, bool paused, core::Microseconds s
 	PG_ENSURE_ERROR_CLEANUP(leave, PointerGetDatum(&waiter));
 	{
 		if (paused || !is_ready(handle))
+		{
+			FAULT_POINT("wait: for a job");
 			waiter.sleep(span);
+		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(leave, PointerGetDatum(&waiter));
 	waiter.leave();

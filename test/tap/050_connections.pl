@@ -72,8 +72,11 @@ SKIP:
 {
 	skip 'needs python3 with psycopg 3', 1 if system("$python -c 'import psycopg, sys; sys.exit(not psycopg.pq.version() >= 140000)' 2>/dev/null") != 0;
 	my $script = <<'PYTHON';
+import logging
 import sys
 import psycopg
+
+logging.disable() # of a pipeline that ends with an error
 
 def show(name, value):
     print(f"{name}|{value}")

@@ -97,6 +97,8 @@ TEST(board_end, only_a_lease_that_is_held_is_extended)
 	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{499}));
 	EXPECT_FALSE(extend(*claimed.lease, claimed.token + (Token{1} << 40), Monotonic{900}));
 	EXPECT_EQ(claimed.lease->deadline.load(), 500);
+	lose(*claimed.lease);
+	EXPECT_FALSE(extend(*claimed.lease, claimed.token, Monotonic{900}));
 	begin_expiry(*claimed.lease, stand.table().index_of(*claimed.lease), 7);
 	EXPECT_FALSE(extend(*claimed.lease, claimed.token, Monotonic{900}));
 }
