@@ -146,39 +146,45 @@ END $$;
 SELECT setseed(0.2026);
 CALL history(1500);
 CALL settle();
+CREATE TABLE stored_job AS SELECT * FROM stored_jobs();
+CREATE TABLE stored_outcome AS SELECT * FROM stored_outcomes();
+CREATE TABLE stored_result AS SELECT * FROM stored_results();
+CREATE INDEX ON stored_job (queue, id);
+CREATE INDEX ON stored_outcome (queue, id);
+ANALYZE stored_job, stored_outcome, stored_result;
 SELECT cmp_ok((SELECT count(DISTINCT what) FROM calls WHERE outcome = 'done'), '>=', 11::bigint, 'calls of all kinds were made');
-SELECT cmp_ok((SELECT count(*) FROM stored_jobs()), '>', 1000::bigint, 'and made jobs enough');
+SELECT cmp_ok((SELECT count(*) FROM stored_job), '>', 1000::bigint, 'and made jobs enough');
 
 -- ---- enqueue: what committed is there, what did not is not
-SELECT set_eq('SELECT queue, id FROM enqueued', 'SELECT queue, id FROM stored_jobs()', 'the jobs are those whose enqueue committed');
-SELECT is_empty('SELECT queue, id FROM stored_jobs() GROUP BY 1, 2 HAVING count(*) > 1', 'no id was given twice');
-SELECT is_empty('SELECT * FROM stored_jobs() WHERE id < 1 OR split_part(segment, ''_'', 3)::bigint <> id >> 20', 'each lies in the segment of its id');
-SELECT is_empty('SELECT * FROM stored_jobs() j JOIN onceq.queue q ON q.name = j.queue JOIN onceq.id_ceiling c ON c.queue_id = q.id WHERE j.id >= c.ceiling', 'ids are below the durable ceiling');
+SELECT set_eq('SELECT queue, id FROM enqueued', 'SELECT queue, id FROM stored_job', 'the jobs are those whose enqueue committed');
+SELECT is_empty('SELECT queue, id FROM stored_job GROUP BY 1, 2 HAVING count(*) > 1', 'no id was given twice');
+SELECT is_empty('SELECT * FROM stored_job WHERE id < 1 OR split_part(segment, ''_'', 3)::bigint <> id >> 20', 'each lies in the segment of its id');
+SELECT is_empty('SELECT * FROM stored_job j JOIN onceq.queue q ON q.name = j.queue JOIN onceq.id_ceiling c ON c.queue_id = q.id WHERE j.id >= c.ceiling', 'ids are below the durable ceiling');
 
 -- ---- ends
-SELECT is_empty('SELECT queue, id FROM stored_outcomes() WHERE outcome <> ''f'' GROUP BY 1, 2 HAVING count(*) > 1', 'a job ends at most once');
-SELECT is_empty('SELECT queue, id, attempt FROM stored_outcomes() WHERE outcome <> ''c'' GROUP BY 1, 2, 3 HAVING count(*) > 1', 'a delivery ends at most once');
-SELECT is_empty('SELECT queue, id FROM stored_outcomes() EXCEPT SELECT queue, id FROM stored_jobs()', 'only jobs have outcomes');
-SELECT bag_eq('SELECT queue, id FROM effect', 'SELECT queue, id FROM stored_outcomes() WHERE outcome = ''a''', 'effects are there exactly once for each job that was acked');
-SELECT is_empty('SELECT queue, id FROM stored_results() r EXCEPT SELECT queue, id FROM stored_outcomes() WHERE outcome = ''a''', 'only acked jobs have results');
-SELECT is_empty('SELECT queue, id FROM stored_results() WHERE result <> to_jsonb(id)', 'and their own');
+SELECT is_empty('SELECT queue, id FROM stored_outcome WHERE outcome <> ''f'' GROUP BY 1, 2 HAVING count(*) > 1', 'a job ends at most once');
+SELECT is_empty('SELECT queue, id, attempt FROM stored_outcome WHERE outcome <> ''c'' GROUP BY 1, 2, 3 HAVING count(*) > 1', 'a delivery ends at most once');
+SELECT is_empty('SELECT queue, id FROM stored_outcome EXCEPT SELECT queue, id FROM stored_job', 'only jobs have outcomes');
+SELECT bag_eq('SELECT queue, id FROM effect', 'SELECT queue, id FROM stored_outcome WHERE outcome = ''a''', 'effects are there exactly once for each job that was acked');
+SELECT is_empty('SELECT queue, id FROM stored_result r EXCEPT SELECT queue, id FROM stored_outcome WHERE outcome = ''a''', 'only acked jobs have results');
+SELECT is_empty('SELECT queue, id FROM stored_result WHERE result <> to_jsonb(id)', 'and their own');
 
 -- ---- attempts
-SELECT is_empty('SELECT queue, id FROM stored_outcomes() WHERE outcome = ''f'' GROUP BY 1, 2 HAVING (min(attempt), max(attempt)::bigint, count(DISTINCT attempt)) IS DISTINCT FROM (1::smallint, count(*), count(*))', 'failed attempts are counted from 1, without gaps');
-SELECT is_empty('SELECT o.queue, o.id FROM stored_outcomes() o WHERE outcome IN (''a'', ''d'') AND attempt <> 1 + (SELECT count(*) FROM stored_outcomes() f WHERE f.queue = o.queue AND f.id = o.id AND f.outcome = ''f'')', 'the last attempt follows them');
-SELECT is_empty('SELECT j.queue, j.id FROM stored_jobs() j JOIN stored_outcomes() o USING (queue, id) JOIN onceq.queues q ON q.queue = j.queue WHERE o.outcome = ''f'' AND o.attempt >= coalesce(j.max_attempts, q.max_attempts)', 'the last attempt that is allowed is not followed by another');
-SELECT is_empty('SELECT j.queue, j.id FROM stored_jobs() j JOIN stored_outcomes() o USING (queue, id) JOIN onceq.queues q ON q.queue = j.queue WHERE o.attempt > coalesce(j.max_attempts, q.max_attempts)', 'nor is any beyond it');
+SELECT is_empty('SELECT queue, id FROM stored_outcome WHERE outcome = ''f'' GROUP BY 1, 2 HAVING (min(attempt), max(attempt)::bigint, count(DISTINCT attempt)) IS DISTINCT FROM (1::smallint, count(*), count(*))', 'failed attempts are counted from 1, without gaps');
+SELECT is_empty('SELECT o.queue, o.id FROM stored_outcome o WHERE outcome IN (''a'', ''d'') AND attempt <> 1 + (SELECT count(*) FROM stored_outcome f WHERE f.queue = o.queue AND f.id = o.id AND f.outcome = ''f'')', 'the last attempt follows them');
+SELECT is_empty('SELECT j.queue, j.id FROM stored_job j JOIN stored_outcome o USING (queue, id) JOIN onceq.queues q ON q.queue = j.queue WHERE o.outcome = ''f'' AND o.attempt >= coalesce(j.max_attempts, q.max_attempts)', 'the last attempt that is allowed is not followed by another');
+SELECT is_empty('SELECT j.queue, j.id FROM stored_job j JOIN stored_outcome o USING (queue, id) JOIN onceq.queues q ON q.queue = j.queue WHERE o.attempt > coalesce(j.max_attempts, q.max_attempts)', 'nor is any beyond it');
 
 -- ---- states
 CREATE FUNCTION shown() RETURNS TABLE (queue text, id bigint, state text, attempt int) LANGUAGE sql AS $$
 	SELECT queue, id, state, attempt FROM onceq.jobs('a', count => 10000) UNION ALL SELECT queue, id, state, attempt FROM onceq.jobs('b', count => 10000) $$;
-SELECT bag_eq('SELECT queue, id FROM shown()', 'SELECT queue, id FROM stored_jobs()', 'every job is shown, once');
+SELECT bag_eq('SELECT queue, id FROM shown()', 'SELECT queue, id FROM stored_job', 'every job is shown, once');
 SELECT set_eq('SELECT queue, id, state FROM shown() WHERE state IN (''succeeded'', ''dead'', ''cancelled'')',
-	'SELECT queue, id, CASE outcome WHEN ''a'' THEN ''succeeded'' WHEN ''d'' THEN ''dead'' ELSE ''cancelled'' END FROM stored_outcomes() WHERE outcome <> ''f''', 'as its outcome says');
+	'SELECT queue, id, CASE outcome WHEN ''a'' THEN ''succeeded'' WHEN ''d'' THEN ''dead'' ELSE ''cancelled'' END FROM stored_outcome WHERE outcome <> ''f''', 'as its outcome says');
 SELECT set_eq('SELECT queue, running FROM onceq.queue_stats WHERE running > 0', 'SELECT queue, sum(jobs)::bigint FROM onceq.leases GROUP BY queue', 'what is running is leased');
 SELECT is_empty('SELECT * FROM onceq.queue_stats WHERE enqueued <> ready + scheduled + running + succeeded + dead + cancelled', 'jobs are conserved');
 SELECT set_eq('SELECT queue, succeeded, dead, failed, cancelled FROM onceq.queue_stats',
-	'SELECT queue, count(*) FILTER (WHERE outcome = ''a'') AS a, count(*) FILTER (WHERE outcome = ''d'') AS d, count(*) FILTER (WHERE outcome IN (''f'', ''d'')) AS f, count(*) FILTER (WHERE outcome = ''c'') AS c FROM stored_outcomes() GROUP BY queue', 'counters are what the tables say');
+	'SELECT queue, count(*) FILTER (WHERE outcome = ''a'') AS a, count(*) FILTER (WHERE outcome = ''d'') AS d, count(*) FILTER (WHERE outcome IN (''f'', ''d'')) AS f, count(*) FILTER (WHERE outcome = ''c'') AS c FROM stored_outcome GROUP BY queue', 'counters are what the tables say');
 SELECT is_empty('SELECT * FROM onceq.audit(''a'') UNION ALL SELECT * FROM onceq.audit(''b'')', 'the audit finds nothing');
 
 -- ---- to the end
