@@ -273,8 +273,8 @@ class Checker:
     # ---- time and order
 
     def waiting(self):
-        """R8. A claim that could have had more, while this job was ready for long and nobody had it."""
-        short, purges = defaultdict(list), defaultdict(list)
+        """R8. A claim that got nothing, while this job was ready for long and nobody had it."""
+        empty, purges = defaultdict(list), defaultdict(list)
         paused = {operation.queue for operation in self.history.operations if operation.op == "pause"}
         for operation in self.history.operations:
             if operation.op == "purge":
@@ -282,14 +282,14 @@ class Checker:
             if operation.queue in paused:  # and if it was resumed, who knows when
                 continue
             if (operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed"
-                    and len(operation.jobs) < operation.count):
-                short[operation.queue].append(operation)
-        for claims in short.values():
+                    and not operation.jobs):
+                empty[operation.queue].append(operation)
+        for claims in empty.values():
             claims.sort(key=last_look)
         for job in self.history.jobs:
             # What a job with an ordering key waits for is another matter.
-            if job.status == "committed" and job.operation.ordering is None and short[job.queue]:
-                self.neglected(job, short[job.queue], purges[job.queue])
+            if job.status == "committed" and job.operation.ordering is None and empty[job.queue]:
+                self.neglected(job, empty[job.queue], purges[job.queue])
 
     def neglected(self, job, claims, purges):
         for begin, ready, until, delivery in self.ready_spans(job):
@@ -398,8 +398,8 @@ class Checker:
 
 
 def last_look(claim):
-    """When a claim found no more, at the latest but for a moment."""
-    return claim.t_return if claim.wait and not claim.jobs else claim.t_invoke
+    """When a claim that got nothing looked, at the latest but for a moment."""
+    return claim.t_return if claim.wait else claim.t_invoke
 
 
 STRANGE = re.compile(

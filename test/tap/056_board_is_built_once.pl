@@ -75,7 +75,7 @@ for my $what (sort keys %end)
 	$node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query ~ 'onceq.claim' AND pid <> pg_backend_pid()})
 	  or die 'three sessions do not wait';
 	$end{$what}->($pid);
-	ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'onceq.claim'}),
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'onceq.claim' AND pid <> $pid"),
 		"a builder $what: another one builds");
 	end_building("a builder $what", @sessions[ 1 .. 3 ]);
 }
