@@ -3,7 +3,7 @@
 #
 #   scripts/check.sh                        everything that ends the same way each time
 #   scripts/check.sh sql tap                some stages: rules clang chaos isolation tap unit explorer sql pgtap chaos-checker
-#   scripts/check.sh chaos                  a short history run: faults strike where chance has it
+#   scripts/check.sh chaos chaos-standby    short history runs: faults strike where chance has it
 #   scripts/check.sh long                   what takes hours: chaos-long
 #   TESTS="claim ack" scripts/check.sh sql  some tests of a stage, by file name without folder and suffix
 #

@@ -19,7 +19,7 @@ copy_inputs() {
 build_for() {
 	case $1 in
 		rules | sql | pgtap) echo release ;;
-		isolation | tap | chaos | chaos-long) echo testing ;;
+		isolation | tap | chaos | chaos-standby | chaos-long) echo testing ;;
 		unit | explorer) echo core ;;
 	esac
 }
@@ -169,9 +169,11 @@ chaos() {
 	return $status
 }
 
-stage_chaos() { chaos chaos --seeds 3 --seconds 16 --calm 2.5; }
+stage_chaos() { chaos chaos --seeds 3 --seconds 15; }
 
-stage_chaos-long() { chaos chaos-long --long --seeds 40 --seconds 150 --calm 10; }
+stage_chaos-standby() { chaos chaos-standby --seeds 2 --standby by-turns --seconds 10; }
+
+stage_chaos-long() { chaos chaos-long --seeds 40 --long --seconds 150 --calm 20; }
 
 # keep STAGE FILE…: for a look after the run, when $work is gone.
 keep() {

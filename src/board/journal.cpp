@@ -7,10 +7,12 @@
 #include "base/settings.hpp"
 #include "board/lease_copy.hpp"
 #include "board/transaction.hpp"
+#include "catalog/table.hpp"
 #include "notify/notify.hpp"
 #include "store/store.hpp"
 
 extern "C" {
+#include <access/htup_details.h>
 #include <catalog/pg_type.h>
 #include <utils/acl.h>
 }
@@ -253,18 +255,63 @@ restore_row(core::Board &board, int32 queue, core::LeaseSlot &lease, Row const &
 	}
 }
 
-core::LeaseSlot *
-restored_lease(core::Board &board, std::uint32_t index, Row const &row, bool &lost)
+// A lease of the journal, which begins with this row.
+struct JournalledLease
 {
-	core::LeaseSlot *const lease = leases().restore(index, row.token, row.holder);
-	FAULT_POINT("restore: after slot");
-	lost = row.holder.hold == core::LeaseHold::session;
-	board.leases += lease != nullptr;
-	return lease;
+	Row first;
+	core::LeaseSlot *slot; // nullptr: there are no slots left, and its jobs are ready
+};
+
+struct JournalledLeases
+{
+	JournalledLease *lease; // in the order of the rows
+	int count;
+};
+
+JournalledLeases
+leases_in(SPITupleTable *rows)
+{
+	JournalledLeases leases{};
+	leases.lease = static_cast<JournalledLease *>(
+		palloc_extended(sizeof(JournalledLease) * Max(rows->numvals, 1), MCXT_ALLOC_HUGE));
+	for (uint64 i = 0; i < rows->numvals; i++)
+	{
+		Row const row = row_at(rows, i);
+		if (leases.count == 0 || leases.lease[leases.count - 1].first.token != row.token)
+			leases.lease[leases.count++] = {row, nullptr};
+	}
+	return leases;
+}
+
+int
+compare_slots(void const *left, void const *right)
+{
+	std::uint32_t const a = core::slot_of((*static_cast<JournalledLease *const *>(left))->first.token);
+	std::uint32_t const b = core::slot_of((*static_cast<JournalledLease *const *>(right))->first.token);
+	return a < b ? -1 : a > b;
+}
+
+// In the order of slots, which is that in which the table gives them out: otherwise each would be searched for.
+void
+take_slots(core::Board &board, std::uint32_t index, JournalledLeases const &journalled)
+{
+	auto **const by_slot = static_cast<JournalledLease **>(
+		palloc_extended(sizeof(JournalledLease *) * Max(journalled.count, 1), MCXT_ALLOC_HUGE));
+	for (int i = 0; i < journalled.count; i++)
+		by_slot[i] = &journalled.lease[i];
+	qsort(by_slot, journalled.count, sizeof(JournalledLease *), compare_slots);
+	for (int i = 0; i < journalled.count; i++)
+	{
+		JournalledLease &lease = *by_slot[i];
+		lease.slot = leases().restore(index, lease.first.token, lease.first.holder);
+		board.leases += lease.slot != nullptr;
+		FAULT_POINT("restore: after slot");
+	}
+	pfree(by_slot);
 }
 
 void
-finish_lease(core::Board &board, core::LeaseSlot &lease, bool lost)
+finish_lease(core::Board &board, core::LeaseSlot &lease)
 {
 	if (lease.held.empty())
 	{
@@ -273,7 +320,7 @@ finish_lease(core::Board &board, core::LeaseSlot &lease, bool lost)
 	}
 	core::hold(board, lease, base::now_monotonic() + lease.holder.span);
 	lease.journal.store(core::LeaseJournal::written, std::memory_order_release);
-	if (lost)
+	if (lease.holder.hold == core::LeaseHold::session)
 		core::lose(lease);
 }
 
@@ -293,26 +340,64 @@ restore_leases(core::Board &board, std::uint32_t index, catalog::Queue const &qu
 		" DESC, token, first_id",
 		1, types, values, nullptr, true, 0);
 	SPITupleTable *const rows = SPI_tuptable;
-	core::LeaseSlot *lease = nullptr;
-	core::Token token = core::no_token;
-	bool lost = false;
+	JournalledLeases const journalled = leases_in(rows);
+	take_slots(board, index, journalled);
+	// Of two leases of the same job, the newer one has it.
+	JournalledLease const *lease = journalled.lease;
 	for (uint64 i = 0; i < rows->numvals; i++)
 	{
 		Row const row = row_at(rows, i);
-		if (row.token != token)
-		{
-			if (lease != nullptr)
-				finish_lease(board, *lease, lost);
-			lease = restored_lease(board, index, row, lost);
-			token = row.token;
-		}
-		if (lease == nullptr)
-			break; // no lease slots: the jobs are ready
-		restore_row(board, queue.id, *lease, row);
+		if (lease->first.token != row.token)
+			lease++;
+		if (lease->slot != nullptr)
+			restore_row(board, queue.id, *lease->slot, row);
 	}
-	if (lease != nullptr)
-		finish_lease(board, *lease, lost);
+	for (int i = 0; i < journalled.count; i++)
+		if (journalled.lease[i].slot != nullptr)
+			finish_lease(board, *journalled.lease[i].slot);
 	owner.finish();
+}
+
+namespace {
+
+struct Search
+{
+	core::Token token;
+	int32 queue; // 0: not found
+};
+
+bool
+compare_token(HeapTuple row, TupleDesc desc, void *argument)
+{
+	constexpr AttrNumber queue_column = 1, token_column = 2;
+	auto &search = *static_cast<Search *>(argument);
+	bool null;
+	if (DatumGetInt64(heap_getattr(row, token_column, desc, &null)) != search.token)
+		return true;
+	search.queue = DatumGetInt32(heap_getattr(row, queue_column, desc, &null));
+	return false;
+}
+
+} // namespace
+
+bool
+build_board_of(core::Token token)
+{
+	if (!catalog::is_adopted())
+		return false;
+	Search search{token, 0};
+	{
+		base::RelationScope const journal(catalog::catalog_oid("lease_journal"), AccessShareLock);
+		catalog::scan_rows(journal, nullptr, 0, InvalidOid, Datum{0}, compare_token, &search);
+	}
+	catalog::Queue const *const found = search.queue != 0 ? catalog::find_queue(search.queue) : nullptr;
+	if (found == nullptr || found->dropped)
+		return false;
+	catalog::Queue const queue = *found;
+	if (Handle board; find(queue, board) && Locked(board.index, LW_SHARED).stands_for(board.key))
+		return false;
+	open(queue);
+	return true;
 }
 
 // One turn of the worker; all: the server stops. Of a database that is not adopted nothing is touched.

@@ -14,6 +14,10 @@ namespace {
 
 constexpr std::size_t header_size = 64;
 
+// To find the slot that a token names, that many others are taken at most: whoever wants a slot meanwhile
+// shall find one, and many leases be restored soon.
+constexpr int slots_in_hand_max = 1024;
+
 LeaseRun *
 writable_runs(FramePool &pool, LeaseSlot &lease) noexcept
 {
@@ -151,11 +155,11 @@ LeaseTable::pop_slot(std::uint32_t wanted) noexcept
 		return no_index;
 	std::uint32_t kept = no_index;
 	std::uint32_t index = free_.pop(links());
-	while (index != no_index && index != wanted)
+	for (int left = slots_in_hand_max; index != no_index && index != wanted; left--)
 	{
 		slot(index).overflow = kept; // a free slot has no runs: the field is free to chain them
 		kept = index;
-		index = free_.pop(links());
+		index = left > 1 ? free_.pop(links()) : no_index;
 	}
 	while (kept != no_index)
 	{

@@ -5,6 +5,7 @@
 #include "base/owner.hpp"
 #include "base/require.hpp"
 #include "base/wall.hpp"
+#include "board/journal.hpp"
 #include "board/transaction.hpp"
 #include "delivery/delivery.hpp"
 #include "notify/notify.hpp"
@@ -64,7 +65,8 @@ raise_lease_lost(core::Token token)
 void
 look_up_lease(core::Token token, board::LeaseCopy &lease, catalog::Queue &queue)
 {
-	if (!find_lease(token, lease))
+	// It may be that nobody has built its board since the start of the server.
+	if (!find_lease(token, lease) && !(board::build_board_of(token) && find_lease(token, lease)))
 		raise_lease_lost(token);
 	catalog::Queue const *const found = catalog::find_queue(lease.board.key.queue);
 	if (found == nullptr || found->dropped)

@@ -317,15 +317,17 @@ class Consumer(Client):
             self.whole_of(self.rng.choice(self.spent), by="ids")
 
     def rivals(self, queue):
-        """Two sessions ack the same lease; at most one may succeed."""
+        """Two sessions ack the same lease; at most one may succeed. Who fails keeps another lease."""
         held = self.claim(queue, 10)
         if held is None:
             return
+        kept = self.claim(self.pick_queue(lambda queue: queue.consume), 5)
         other = dict(zip(("connection", "session"), self.new_session()))
         mine = None
         try:
             mine = self.begin()
-            self.ack(held, mine)
+            for one in [kept, held] if kept else [held]:
+                self.ack(one, mine)
             theirs = self.begin(**other)
             self.ack(held, theirs, by="ids", **other)
             first, second = self.rng.sample([(mine, {}), (theirs, other)], 2)
@@ -334,6 +336,8 @@ class Consumer(Client):
         except Failed:
             if mine and self.connection.pgconn.transaction_status:
                 self.rollback(mine)
+            if kept and self.rng.random() < 0.5:
+                self.whole_of(kept, by="ids")
         finally:
             other["connection"].close()
 

@@ -36,7 +36,7 @@ PR_SET_PDEATHSIG = 1
 SHORT = {
     "kill backend": 7, "kill at point": 7, "error at point": 4, "kill postmaster": 2, "kill worker": 2,
     "kill launcher": 1, "immediate": 1, "fast": 1, "smart": 1, "terminate": 6, "cancel": 6, "terminate worker": 1,
-    "worker fault": 3, "stop client": 4, "stop backend": 3, "stop worker": 1, "kill client": 4,
+    "worker kill": 1, "worker error": 2, "stop client": 4, "stop backend": 3, "stop worker": 1, "kill client": 4,
     "administrate": 8, "dump": 1, "old snapshot": 1,
 }
 LONG = {kind: amount * 6 for kind, amount in SHORT.items()}
@@ -343,8 +343,8 @@ def parse_arguments():
     parser.add_argument("--folder", required=True, type=Path, help="where servers and histories are put")
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
     parser.add_argument("--seeds", type=int, default=1, help="number of runs")
-    parser.add_argument("--seconds", type=float, default=30, help="of faults in each run")
-    parser.add_argument("--calm", type=float, default=3.5, help="seconds without faults, three times in each run")
+    parser.add_argument("--seconds", type=float, default=25, help="of faults in each run, at least")
+    parser.add_argument("--calm", type=float, default=6, help="seconds without faults after that")
     parser.add_argument("--kind", choices=KINDS, help="settings of the server; else they change from seed to seed")
     parser.add_argument("--patience", type=float, default=2, help="seconds that a ready job may wait (R8)")
     parser.add_argument("--long", action="store_true", help="six times the faults; give it more --seconds")

@@ -150,6 +150,32 @@ TEST(lease, a_lease_whose_slot_is_taken_is_restored_in_another_and_found)
 	EXPECT_EQ(table->in_use(), 0U);
 }
 
+// The slot that a token names may lie deep in the stack of free ones: then it is not dug out, so that restoring
+// many leases takes no time, and others find a slot meanwhile.
+TEST(lease, many_leases_are_restored_wherever_their_slots_are)
+{
+	constexpr std::uint32_t slots = 5000;
+	TableMemory table(slots);
+	std::vector<Token> tokens;
+	for (std::uint32_t i = 0; i < slots; i++)
+		tokens.push_back(make_token(slots - 1 - i, i + 1));
+	for (Token const token : tokens)
+	{
+		LeaseSlot const *const lease = table->restore(7, token, LeaseHolder{});
+		ASSERT_NE(lease, nullptr);
+		ASSERT_EQ(lease->overflow, no_frame);
+	}
+	EXPECT_EQ(table->in_use(), slots);
+	EXPECT_EQ(table->grant(7, 1, LeaseHolder{}), nullptr);
+	std::set<LeaseSlot const *> found;
+	for (Token const token : tokens)
+	{
+		ASSERT_EQ(table->find(token)->token.load(), token);
+		found.insert(table->find(token));
+	}
+	EXPECT_EQ(found.size(), slots);
+}
+
 TEST(lease, what_is_no_token_is_not_restored)
 {
 	TableMemory table(3);
