@@ -82,7 +82,12 @@ UNION ALL SELECT '22023', format('onceq.jobs(''errors'', count => %s)', c) FROM 
 UNION ALL SELECT '22023', format('onceq.jobs(''errors'', state => %L)', s) FROM unnest(ARRAY['', 'Ready', 'done', 'leased', repeat('x', 100000)]) s
 UNION ALL SELECT '22023', format('onceq.create_queue(''errors.bad'', %s)', o) FROM unnest(ARRAY['lease => ''99 ms''', 'lease => ''13 h''', 'max_attempts => 0',
 	'max_attempts => 1001', 'backoff_base => ''-1 s''', 'backoff_factor => 0.99', 'backoff_factor => 101', 'backoff_factor => ''NaN''', 'backoff_factor => ''infinity''',
-	'backoff_max => ''-1 s''', 'backoff_jitter => -0.1', 'backoff_jitter => 1.1', 'backoff_jitter => ''NaN''', 'retention => ''-1 s''', 'retention => ''178000000 years''', 'segment_age => ''0''']) o;
+	'backoff_max => ''-1 s''', 'backoff_jitter => -0.1', 'backoff_jitter => 1.1', 'backoff_jitter => ''NaN''', 'retention => ''-1 s''', 'retention => ''178000000 years''', 'segment_age => ''0''',
+	'soft_time_limit => ''99 ms''', 'hard_time_limit => ''13 h''', 'hard_time_limit => ''-1 s''', 'on_dead_key => ''''', 'on_dead_key => ''stop''', 'max_running => -1',
+	'max_running_per_key => 1000001', 'rate_limit => -1', 'rate_period => ''0''', 'rate_period => ''2 days''', 'rate_burst => 2147483647',
+	'priority_ageing => ''1 ms''', 'dead_letter_queue => ''No queue''', 'dead_letter_queue => repeat(''a'', 64)', 'archive_to => repeat(''a'', 200)']) o
+UNION ALL SELECT '22023', format('onceq.enqueue(''errors'', ''1'', %s => %L)', l, t) FROM unnest(ARRAY['soft_time_limit', 'hard_time_limit']) l,
+	unnest(ARRAY['0', '-1 s', '99 ms', '12 h 1 us', '178000000 years']) t;
 SELECT count(*) FROM errors_calls;
 SELECT * FROM errors_broken;
 TRUNCATE errors_calls;

@@ -28,6 +28,20 @@ SELECT onceq.alter_queue('mail', lease => '12 h', backoff_jitter => 0, segment_a
 SELECT onceq.alter_queue('mail');
 SELECT lease, max_attempts, backoff_factor, backoff_jitter, retention, segment_age FROM onceq.queues WHERE queue = 'mail';
 
+-- ---- limits and the like: none unless given; 0 or '' takes one away
+
+SELECT soft_time_limit, hard_time_limit, on_dead_key, max_running, max_running_per_key, rate_limit, rate_period, rate_burst, durable_leases,
+	priority_ageing, dead_letter_queue, archive_to FROM onceq.queues WHERE queue = 'mail';
+SELECT onceq.alter_queue('mail', soft_time_limit => '1 min', hard_time_limit => '2 min', on_dead_key => 'continue', max_running => 10,
+	max_running_per_key => 2, rate_limit => 100, rate_period => '1 min', rate_burst => 20, durable_leases => true, priority_ageing => '1 h',
+	dead_letter_queue => 'mail.dead', archive_to => 'public.old_mail');
+SELECT soft_time_limit, hard_time_limit, on_dead_key, max_running, max_running_per_key, rate_limit, rate_period, rate_burst, durable_leases,
+	priority_ageing, dead_letter_queue, archive_to FROM onceq.queues WHERE queue = 'mail';
+SELECT onceq.alter_queue('mail', soft_time_limit => '0', hard_time_limit => '0', on_dead_key => 'block', max_running => 0, max_running_per_key => 0,
+	rate_limit => 0, rate_burst => 0, durable_leases => false, priority_ageing => '0', dead_letter_queue => '', archive_to => '');
+SELECT soft_time_limit, hard_time_limit, on_dead_key, max_running, max_running_per_key, rate_limit, rate_period, rate_burst, durable_leases,
+	priority_ageing, dead_letter_queue, archive_to FROM onceq.queues WHERE queue = 'mail';
+
 -- ---- paused, resumed, each twice
 
 SELECT onceq.pause_queue('mail'), onceq.pause_queue('mail');

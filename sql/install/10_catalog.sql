@@ -12,6 +12,18 @@ CREATE TABLE onceq.queue (
 	backoff_jitter float8 NOT NULL,
 	retention interval NOT NULL,
 	segment_age interval NOT NULL,
+	soft_time_limit interval,
+	hard_time_limit interval,
+	on_dead_key text NOT NULL,
+	max_running int,
+	max_running_per_key int,
+	rate_limit int,
+	rate_period interval NOT NULL,
+	rate_burst int,
+	durable_leases bool NOT NULL,
+	priority_ageing interval,
+	dead_letter_queue text COLLATE "C",
+	archive_to text COLLATE "C",
 	paused bool NOT NULL DEFAULT false,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	dropped_at timestamptz
@@ -56,10 +68,23 @@ CREATE FUNCTION onceq.create_queue(
 	backoff_jitter float8 DEFAULT 0.1,
 	retention interval DEFAULT '7 days',
 	segment_age interval DEFAULT '1 day',
+	soft_time_limit interval DEFAULT NULL,
+	hard_time_limit interval DEFAULT NULL,
+	on_dead_key text DEFAULT 'block',
+	max_running int DEFAULT NULL,
+	max_running_per_key int DEFAULT NULL,
+	rate_limit int DEFAULT NULL,
+	rate_period interval DEFAULT '1 s',
+	rate_burst int DEFAULT NULL,
+	durable_leases bool DEFAULT false,
+	priority_ageing interval DEFAULT NULL,
+	dead_letter_queue text DEFAULT NULL,
+	archive_to text DEFAULT NULL,
 	if_not_exists bool DEFAULT false
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_create_queue';
-COMMENT ON FUNCTION onceq.create_queue(text, interval, int, interval, float8, interval, float8, interval, interval, bool)
-	IS 'makes a queue, for superusers and members of onceq_admin; ranges of the options: lease 100 ms to 12 h, max_attempts 1 to 1000, backoff_base and backoff_max 0 to 366 days, backoff_factor 1 to 100, backoff_jitter 0 to 1, retention 0 to 100 years, segment_age 1 s to 10 years; errors: 22004, 22023, 42710 it exists, 42501, 0A000 in the script of an extension, 55000 not adopted';
+COMMENT ON FUNCTION onceq.create_queue(text, interval, int, interval, float8, interval, float8, interval, interval, interval, interval,
+	text, int, int, int, interval, int, bool, interval, text, text, bool)
+	IS 'makes a queue, for superusers and members of onceq_admin; ranges of the options: lease 100 ms to 12 h, max_attempts 1 to 1000, backoff_base and backoff_max 0 to 366 days, backoff_factor 1 to 100, backoff_jitter 0 to 1, retention 0 to 100 years, segment_age 1 s to 10 years; soft_time_limit, hard_time_limit 100 ms to 12 h, on_dead_key block or continue, max_running, max_running_per_key, rate_limit and rate_burst 1 to 1,000,000, rate_period 1 ms to 1 day, priority_ageing 1 s to 366 days; NULL or 0: none; errors: 22004, 22023, 42710 it exists, 42501, 0A000 in the script of an extension, 55000 not adopted';
 
 -- alter_queue(queue, options…): NULL leaves an option as it is.
 CREATE FUNCTION onceq.alter_queue(
@@ -71,10 +96,23 @@ CREATE FUNCTION onceq.alter_queue(
 	backoff_max interval DEFAULT NULL,
 	backoff_jitter float8 DEFAULT NULL,
 	retention interval DEFAULT NULL,
-	segment_age interval DEFAULT NULL
+	segment_age interval DEFAULT NULL,
+	soft_time_limit interval DEFAULT NULL,
+	hard_time_limit interval DEFAULT NULL,
+	on_dead_key text DEFAULT NULL,
+	max_running int DEFAULT NULL,
+	max_running_per_key int DEFAULT NULL,
+	rate_limit int DEFAULT NULL,
+	rate_period interval DEFAULT NULL,
+	rate_burst int DEFAULT NULL,
+	durable_leases bool DEFAULT NULL,
+	priority_ageing interval DEFAULT NULL,
+	dead_letter_queue text DEFAULT NULL,
+	archive_to text DEFAULT NULL
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_alter_queue';
-COMMENT ON FUNCTION onceq.alter_queue(text, interval, int, interval, float8, interval, float8, interval, interval)
-	IS 'changes options of a queue, for superusers and members of onceq_admin; NULL: unchanged; applies to what happens after the commit; errors: 22004, 22023, 42704, 42501, 55000';
+COMMENT ON FUNCTION onceq.alter_queue(text, interval, int, interval, float8, interval, float8, interval, interval, interval, interval,
+	text, int, int, int, interval, int, bool, interval, text, text)
+	IS 'changes options of a queue, for superusers and members of onceq_admin; NULL: unchanged; 0 or '': takes a limit, priority_ageing, dead_letter_queue or archive_to away; applies to what happens after the commit; errors: 22004, 22023, 42704, 42501, 55000';
 
 CREATE FUNCTION onceq.pause_queue(queue text) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_pause_queue';

@@ -12,10 +12,14 @@ COMMENT ON FUNCTION onceq.purge_queue(text) IS
 'cancels all ready and scheduled jobs of a queue and returns their number; running ones go on; errors: 42704, 42501';
 
 CREATE FUNCTION onceq.enqueue(queue text, payload jsonb, headers jsonb DEFAULT NULL, priority int DEFAULT 0,
-	run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL, max_attempts int DEFAULT NULL)
+	run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
+	unique_key text DEFAULT NULL, unique_mode text DEFAULT 'skip', unique_for interval DEFAULT NULL,
+	ordering_key text DEFAULT NULL, max_attempts int DEFAULT NULL,
+	soft_time_limit interval DEFAULT NULL, hard_time_limit interval DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_enqueue';
-COMMENT ON FUNCTION onceq.enqueue(text, jsonb, jsonb, int, timestamptz, interval, int) IS
-'adds a job that can be claimed once the transaction has committed, and returns its id; priority 0 to 9, higher first; run_at or delay, at most 366 days ahead; max_attempts 1 to 1000, NULL: the queue''s; errors: 22004, 22023, 54000 too large, 42704, 42501, 53400 onceq.state_memory, 55000 no room in time';
+COMMENT ON FUNCTION onceq.enqueue(text, jsonb, jsonb, int, timestamptz, interval, text, text, interval, text, int, interval,
+	interval) IS
+'adds a job that can be claimed once the transaction has committed, and returns its id; priority 0 to 9, higher first; run_at or delay, at most 366 days ahead; max_attempts 1 to 1000, soft_time_limit and hard_time_limit 100 ms to 12 h, NULL: the queue''s; errors: 22004, 22023, 54000 too large, 42704, 42501, 53400 onceq.state_memory, 55000 no room in time';
 
 CREATE FUNCTION onceq.enqueue_many(queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL,
 	priority int DEFAULT 0, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL)

@@ -33,6 +33,18 @@ struct Queue
 	core::Backoff backoff;
 	core::Microseconds retention;
 	core::Microseconds segment_age;
+	core::Microseconds soft_time_limit; // 0: none, as of all limits
+	core::Microseconds hard_time_limit;
+	bool continues_after_dead_key;
+	int max_running;
+	int max_running_per_key;
+	int rate_limit; // jobs in each rate_period
+	core::Microseconds rate_period;
+	int rate_burst; // 0: rate_limit
+	bool durable_leases;
+	core::Microseconds priority_ageing; // 0: none
+	bool has_dead_letter_queue;
+	bool has_archive;
 	bool paused;
 	bool dropped;      // by drop_queue: the worker removes what is left
 	bool created_here; // by the current transaction, which may still abort
@@ -54,6 +66,10 @@ Queue const *find_live_queue(text const *name);
 
 // Also a dropped one; nullptr: none. Raises 55000 not adopted.
 Queue const *find_queue(int32 id);
+
+// The name of the queue for dead jobs, and of the table for finished ones; nullptr: none. palloc'd.
+text *dead_letter_queue_of(int32 queue);
+text *archive_of(int32 queue);
 
 // As find_queue, for a change: nobody else changes or drops the queue until this transaction ends.
 Queue const &lock_queue(text const *name);
@@ -89,15 +105,15 @@ void require_adopted();
 // ---- changes; the caller has checked who may
 
 // Options of a queue as arguments of a SQL function, in the order of the columns of onceq.queue.
-inline constexpr int option_count = 8;
+inline constexpr int option_count = 20;
 struct Options
 {
 	Datum value[option_count];
-	bool is_null[option_count]; // unchanged
+	bool is_null[option_count]; // when altering: unchanged
 };
 
-// From the arguments first …; raises 22023 out of range, 22004 if one is null that is required.
-Options options_argument(FunctionCallInfo fcinfo, int first, bool required);
+// From the arguments first …; raises 22023 out of range, 22004 if one is null that a new queue must have.
+Options options_argument(FunctionCallInfo fcinfo, int first, bool new_queue);
 
 // The id of the new queue, which has no segment yet; 0: there is one of that name already.
 // Raises 22023 no queue name, 0A000 in a script that creates an extension.

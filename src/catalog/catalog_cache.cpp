@@ -152,6 +152,31 @@ incarnation_of(Datum stored, Oid anchor)
 		hash_combine64(static_cast<uint64>(DatumGetInt64(stored)), murmurhash32(anchor)));
 }
 
+void
+read_limits(Queue &queue, Datum const *values, bool const *nulls)
+{
+	auto const span_or_none = [&](QueueColumn column) {
+		return nulls[column - 1] ? 0 : span(values[column - 1]);
+	};
+	auto const number_or_none = [&](QueueColumn column) {
+		return nulls[column - 1] ? 0 : DatumGetInt32(values[column - 1]);
+	};
+	char on_dead_key[16];
+	text_to_cstring_buffer(DatumGetTextPP(values[queue_on_dead_key - 1]), on_dead_key, sizeof(on_dead_key));
+	queue.soft_time_limit = span_or_none(queue_soft_time_limit);
+	queue.hard_time_limit = span_or_none(queue_hard_time_limit);
+	queue.continues_after_dead_key = strcmp(on_dead_key, "continue") == 0;
+	queue.max_running = number_or_none(queue_max_running);
+	queue.max_running_per_key = number_or_none(queue_max_running_per_key);
+	queue.rate_limit = number_or_none(queue_rate_limit);
+	queue.rate_period = span_or_none(queue_rate_period);
+	queue.rate_burst = number_or_none(queue_rate_burst);
+	queue.durable_leases = DatumGetBool(values[queue_durable_leases - 1]);
+	queue.priority_ageing = span_or_none(queue_priority_ageing);
+	queue.has_dead_letter_queue = !nulls[queue_dead_letter_queue - 1];
+	queue.has_archive = !nulls[queue_archive_to - 1];
+}
+
 struct Reading
 {
 	Queue queue;
@@ -181,6 +206,7 @@ read_row(HeapTuple row, TupleDesc desc, void *argument)
 					 span(value(queue_backoff_max)), DatumGetFloat8(value(queue_backoff_jitter))};
 	queue.retention = span(value(queue_retention));
 	queue.segment_age = span(value(queue_segment_age));
+	read_limits(queue, values, nulls);
 	queue.paused = DatumGetBool(value(queue_paused));
 	queue.anchor = find_anchor(queue.id);
 	queue.incarnation = incarnation_of(value(queue_incarnation), queue.anchor);
@@ -298,6 +324,47 @@ lock_queue(text const *name)
 		if (queue.id == id)
 			return queue;
 	}
+}
+
+namespace {
+
+struct TextReading
+{
+	QueueColumn column;
+	text *value;
+};
+
+bool
+read_text(HeapTuple row, TupleDesc desc, void *argument)
+{
+	auto &reading = *static_cast<TextReading *>(argument);
+	bool is_null;
+	Datum const value = heap_getattr(row, reading.column, desc, &is_null);
+	reading.value = is_null ? nullptr : DatumGetTextPCopy(value);
+	return false;
+}
+
+text *
+text_option(int32 queue, QueueColumn column)
+{
+	TextReading reading{column, nullptr};
+	base::RelationScope const table(catalog_oid("queue"), AccessShareLock);
+	scan_rows(table, "queue_pkey", queue_id, F_INT4EQ, Int32GetDatum(queue), read_text, &reading);
+	return reading.value;
+}
+
+} // namespace
+
+text *
+dead_letter_queue_of(int32 queue)
+{
+	return text_option(queue, queue_dead_letter_queue);
+}
+
+text *
+archive_of(int32 queue)
+{
+	return text_option(queue, queue_archive_to);
 }
 
 namespace {

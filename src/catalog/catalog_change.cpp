@@ -14,6 +14,7 @@ extern "C" {
 #include <access/htup_details.h>
 #include <catalog/pg_type.h>
 #include <commands/extension.h>
+#include <lib/stringinfo.h>
 #include <storage/lmgr.h>
 #include <utils/fmgroids.h>
 }
@@ -54,12 +55,19 @@ insert_queue(text const *name, Options const &options)
 	constexpr int count = 2 + option_count;
 	Parameter parameters[count] = {{TEXTOID, PointerGetDatum(name), false},
 								   parameter(random_incarnation())};
-	to_parameters(options, &parameters[2]);
-	return execute_returning("INSERT INTO onceq.queue (name, incarnation, lease, max_attempts, "
-							 "backoff_base, backoff_factor,"
-							 " backoff_max, backoff_jitter, retention, segment_age)"
-							 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-							 " ON CONFLICT (name) WHERE dropped_at IS NULL DO NOTHING RETURNING id",
+	StringInfoData columns;
+	StringInfoData values;
+	initStringInfo(&columns);
+	initStringInfo(&values);
+	for (int i = 0; i < option_count; i++)
+	{
+		parameters[2 + i] = option_parameter(options, i);
+		appendStringInfo(&columns, ", %s", option_name(i));
+		appendStringInfo(&values, ", $%d", 3 + i);
+	}
+	return execute_returning(psprintf("INSERT INTO onceq.queue (name, incarnation%s) VALUES ($1, $2%s)"
+									  " ON CONFLICT (name) WHERE dropped_at IS NULL DO NOTHING RETURNING id",
+									  columns.data, values.data),
 							 parameters, count);
 }
 
@@ -76,10 +84,16 @@ create_anchor(int32 queue)
 }
 
 void
+require_one(uint64 rows, int32 queue)
+{
+	if (rows != 1)
+		elog(ERROR, "queue %d is missing from the catalog", queue);
+}
+
+void
 update_one(char const *sql, std::initializer_list<Parameter> parameters, int32 queue)
 {
-	if (execute(sql, parameters) != 1)
-		elog(ERROR, "queue %d is missing from the catalog", queue);
+	require_one(execute(sql, parameters), queue);
 }
 
 } // namespace
@@ -109,18 +123,20 @@ create_queue(text const *name, Options const &options)
 void
 alter_queue(int32 queue, Options const &options)
 {
-	Parameter p[option_count];
-	to_parameters(options, p);
-	update_one("UPDATE onceq.queue SET lease = coalesce($2, lease),"
-			   " max_attempts = coalesce($3, max_attempts),"
-			   " backoff_base = coalesce($4, backoff_base),"
-			   " backoff_factor = coalesce($5, backoff_factor),"
-			   " backoff_max = coalesce($6, backoff_max),"
-			   " backoff_jitter = coalesce($7, backoff_jitter),"
-			   " retention = coalesce($8, retention),"
-			   " segment_age = coalesce($9, segment_age)"
-			   " WHERE id = $1",
-			   {parameter(queue), p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]}, queue);
+	Parameter parameters[1 + option_count] = {parameter(queue)};
+	int count = 1;
+	StringInfoData sql;
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "UPDATE onceq.queue SET");
+	for (int i = 0; i < option_count; i++)
+		if (!options.is_null[i])
+		{
+			parameters[count++] = option_parameter(options, i);
+			appendStringInfo(&sql, "%s %s = $%d", count == 2 ? "" : ",", option_name(i), count);
+		}
+	appendStringInfoString(&sql, " WHERE id = $1");
+	if (count > 1)
+		require_one(execute(sql.data, parameters, count), queue);
 	announce_change("queue");
 }
 

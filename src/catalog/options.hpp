@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: PostgreSQL
-// The options of a queue, as parameters of a statement.
+// The options of a queue, as columns of onceq.queue and parameters of a statement.
 #pragma once
 
 #include "catalog/catalog.hpp"
@@ -7,7 +7,9 @@
 
 namespace onceq::catalog {
 
-// Fills option_count parameters.
-void to_parameters(Options const &values, Parameter *parameters);
+char const *option_name(int option);
+
+// What is stored: null for an option that is taken away, by 0 or ''.
+Parameter option_parameter(Options const &values, int option);
 
 } // namespace onceq::catalog

@@ -74,11 +74,17 @@ parameter(core::Wall value)
 uint64
 execute(char const *sql, std::initializer_list<Parameter> parameters)
 {
+	return execute(sql, parameters.begin(), static_cast<int>(parameters.size()));
+}
+
+uint64
+execute(char const *sql, Parameter const *parameters, int count)
+{
 	base::AsOwner owner;
 	// These tables are small, but dead rows pile up in them while some snapshot is old.
 	set_locally("enable_seqscan", "off");
 	base::SpiScope const spi;
-	uint64 const rows = run(sql, parameters.begin(), static_cast<int>(parameters.size()));
+	uint64 const rows = run(sql, parameters, count);
 	owner.finish();
 	return rows;
 }

@@ -22,13 +22,14 @@ Parameter parameter(int64 value);
 Parameter parameter(bool value);
 Parameter parameter(core::Wall value); // wall_never: null
 
-inline constexpr int parameters_max = 16;
+inline constexpr int parameters_max = 24;
 
 // Runs the statement as onceq_owner; returns the number of rows. It sees what is committed now and what
 // this transaction did, also where the transaction's own snapshot is older: a queue is what it is, not
 // what it was when a REPEATABLE READ transaction began. A row changed while it waits for the lock of
 // that row is 40001 there, as everywhere.
 uint64 execute(char const *sql, std::initializer_list<Parameter> parameters);
+uint64 execute(char const *sql, Parameter const *parameters, int count);
 
 // The same for a statement with RETURNING of one int4 column; 0: no row.
 int32 execute_returning(char const *sql, Parameter const *parameters, int count);

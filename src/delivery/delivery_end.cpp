@@ -108,7 +108,7 @@ detail_argument(FunctionCallInfo fcinfo, int number)
 bool
 take_max_attempts(store::Job const &job, void *argument)
 {
-	*static_cast<int *>(argument) = job.max_attempts;
+	*static_cast<int *>(argument) = job.options.max_attempts;
 	return false;
 }
 

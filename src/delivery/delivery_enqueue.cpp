@@ -27,7 +27,8 @@ struct Options
 {
 	int priority;
 	core::Wall run_at; // wall_always: at once
-	int max_attempts;  // 0: the queue's
+	text *ordering_key; // nullptr: none
+	store::JobOptions own;
 };
 
 core::Wall
@@ -48,22 +49,46 @@ run_at_argument(FunctionCallInfo fcinfo, int run_at, int delay)
 	return due <= now ? core::wall_always : due;
 }
 
+// The arguments priority, run_at and delay, which follow each other.
 Options
-options_of(FunctionCallInfo fcinfo, int priority, int run_at, int delay, int max_attempts)
+options_of(FunctionCallInfo fcinfo, int priority)
 {
 	require_argument(fcinfo, priority, "priority");
-	Options options{PG_GETARG_INT32(priority), run_at_argument(fcinfo, run_at, delay), 0};
+	Options const options{PG_GETARG_INT32(priority), run_at_argument(fcinfo, priority + 1, priority + 2), nullptr, {}};
 	if (options.priority < 0 || options.priority > core::priority_max)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("priority is out of range"),
 						errdetail("It must be between 0 and %d.", core::priority_max)));
-	if (max_attempts >= 0 && !PG_ARGISNULL(max_attempts))
+	return options;
+}
+
+core::Microseconds
+time_limit_argument(FunctionCallInfo fcinfo, int number, char const *name)
+{
+	return PG_ARGISNULL(number) ? 0 : base::microseconds_of(PG_GETARG_INTERVAL_P(number), name, lease_min, lease_max);
+}
+
+// What a job may have of its own: the arguments max_attempts, soft_time_limit and hard_time_limit.
+store::JobOptions
+own_options(FunctionCallInfo fcinfo, int max_attempts)
+{
+	store::JobOptions options{};
+	if (!PG_ARGISNULL(max_attempts))
 	{
 		options.max_attempts = PG_GETARG_INT32(max_attempts);
 		if (options.max_attempts < 1 || options.max_attempts > max_attempts_max)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_attempts is out of range"),
 							errdetail("It must be between 1 and %d.", max_attempts_max)));
 	}
+	options.soft_time_limit = time_limit_argument(fcinfo, max_attempts + 1, "soft_time_limit");
+	options.hard_time_limit = time_limit_argument(fcinfo, max_attempts + 2, "hard_time_limit");
 	return options;
+}
+
+[[noreturn]] void
+raise_not_supported(char const *argument)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s is not supported yet", argument)));
+	pg_unreachable();
 }
 
 void
@@ -88,8 +113,8 @@ check_job(store::NewJob const &job)
 store::NewJob
 new_job(Options const &options, Datum payload, Datum headers, bool has_headers)
 {
-	store::NewJob const job{0,		 payload,		   headers,				has_headers, options.priority,
-							options.run_at, options.max_attempts};
+	store::NewJob const job{
+		0, payload, headers, has_headers, options.priority, options.run_at, options.ordering_key, options.own};
 	check_job(job);
 	return job;
 }
@@ -151,13 +176,19 @@ jobs_of(FunctionCallInfo fcinfo, Options const &options, int &count)
 
 } // namespace
 
-// enqueue(queue, payload, headers, priority, run_at, delay, max_attempts) returns bigint
+// enqueue(queue, payload, headers, priority, run_at, delay, unique_key, unique_mode, unique_for, ordering_key,
+// max_attempts, soft_time_limit, hard_time_limit) returns bigint
 ONCEQ_FUNCTION(onceq_enqueue)
 {
 	base::require_writable("onceq.enqueue()");
 	catalog::Queue const queue = producers_queue(fcinfo);
 	require_argument(fcinfo, 1, "payload");
-	Options const options = options_of(fcinfo, 3, 4, 5, 6);
+	Options options = options_of(fcinfo, 3);
+	if (!PG_ARGISNULL(6))
+		raise_not_supported("unique_key");
+	if (!PG_ARGISNULL(9))
+		raise_not_supported("ordering_key");
+	options.own = own_options(fcinfo, 10);
 	store::NewJob job = new_job(options, PG_GETARG_DATUM(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2),
 										  !PG_ARGISNULL(2));
 	job.id = board::reserve_id(queue, options.priority, options.run_at);
@@ -175,7 +206,7 @@ ONCEQ_FUNCTION(onceq_enqueue_many)
 	auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
 	catalog::Queue const queue = producers_queue(fcinfo);
 	require_argument(fcinfo, 1, "payloads");
-	Options const options = options_of(fcinfo, 3, 4, 5, -1);
+	Options const options = options_of(fcinfo, 3);
 	int count;
 	store::NewJob *const jobs = jobs_of(fcinfo, options, count);
 	for (int done = 0; done < count;)

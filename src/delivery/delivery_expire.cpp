@@ -81,7 +81,7 @@ expire_job(Expiry &expiry, core::JobId id, int max_attempts)
 bool
 visit_expired(store::Job const &job, void *argument)
 {
-	expire_job(*static_cast<Expiry *>(argument), job.id, job.max_attempts);
+	expire_job(*static_cast<Expiry *>(argument), job.id, job.options.max_attempts);
 	return true;
 }
 

@@ -172,7 +172,7 @@ fill_row(Filler &filler, Looker const &looker, store::Job const &job)
 	filler.set(info_id, Int64GetDatum(job.id));
 	filler.set(info_priority, Int32GetDatum(job.priority));
 	filler.set(info_max_attempts,
-			   Int32GetDatum(job.max_attempts > 0 ? job.max_attempts : looker.queue.max_attempts));
+			   Int32GetDatum(job.options.max_attempts > 0 ? job.options.max_attempts : looker.queue.max_attempts));
 	filler.set(info_enqueued_at, job.enqueued_at);
 	filler.set(info_payload, job.payload);
 	if (job.has_headers)

@@ -11,6 +11,7 @@
 #include "core/time.hpp"
 
 #include "base/postgres.hpp"
+#include "store/job_options.hpp"
 
 extern "C" {
 #include <storage/lockdefs.h>
@@ -85,7 +86,8 @@ struct NewJob
 	bool has_headers;
 	int priority;
 	core::Wall run_at; // wall_always: at once
-	int max_attempts;  // 0: the queue's
+	text *ordering_key; // nullptr: none
+	JobOptions options;
 };
 
 // All of one segment, which holds them reserved or whose jobs the caller holds leased. The table stays
@@ -118,7 +120,8 @@ struct Job
 	core::Wall enqueued_at;
 	core::Wall run_at; // wall_always: at once
 	int priority;
-	int max_attempts;  // 0: the queue's
+	text *ordering_key; // nullptr: none
+	JobOptions options;
 	TransactionId xmin;
 	Datum payload;
 	Datum headers;

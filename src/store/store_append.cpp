@@ -90,8 +90,10 @@ form_job(TupleDesc desc, NewJob const &job, TimestampTz now)
 	nulls[job_run_at - 1] = job.run_at == core::wall_always;
 	values[job_priority - 1] = Int16GetDatum(static_cast<int16>(job.priority));
 	nulls[job_priority - 1] = job.priority == 0;
-	values[job_max_attempts - 1] = Int16GetDatum(static_cast<int16>(job.max_attempts));
-	nulls[job_max_attempts - 1] = job.max_attempts == 0;
+	values[job_ordering_key - 1] = PointerGetDatum(job.ordering_key);
+	nulls[job_ordering_key - 1] = job.ordering_key == nullptr;
+	values[job_options - 1] = job.options.any() ? form_options(job.options) : Datum{0};
+	nulls[job_options - 1] = !job.options.any();
 	values[job_payload - 1] = job.payload;
 	values[job_headers - 1] = job.headers;
 	nulls[job_headers - 1] = !job.has_headers;

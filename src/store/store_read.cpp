@@ -57,7 +57,10 @@ job_in(TupleTableSlot *slot, AttrNumber last)
 	job.enqueued_at = core::Wall{DatumGetTimestampTz(value(slot, job_enqueued_at))};
 	job.run_at = wall_or_always(slot, job_run_at);
 	job.priority = small_or_zero(slot, job_priority);
-	job.max_attempts = small_or_zero(slot, job_max_attempts);
+	if (!is_null(slot, job_ordering_key))
+		job.ordering_key = DatumGetTextPP(value(slot, job_ordering_key));
+	if (!is_null(slot, job_options))
+		job.options = read_options(value(slot, job_options));
 	if (last >= job_headers)
 	{
 		job.payload = value(slot, job_payload);
@@ -200,8 +203,8 @@ scan_jobs(int32 queue, core::SegmentNumber segment, VisitJob visit, void *argume
 	while (TupleTableSlot *const slot = scan.next())
 	{
 		CHECK_FOR_INTERRUPTS();
-		slot_getsomeattrs(slot, job_max_attempts);
-		if (!visit(job_in(slot, job_max_attempts), argument))
+		slot_getsomeattrs(slot, job_options);
+		if (!visit(job_in(slot, job_options), argument))
 			break;
 	}
 }

@@ -35,7 +35,7 @@ enum SegmentColumn : AttrNumber
 constexpr char tables_of_segment[] =
 	"CREATE TABLE onceq_data.j? (id bigint NOT NULL, enqueued_at timestamptz NOT NULL, run_at "
 	"timestamptz,"
-	" priority smallint, max_attempts smallint, payload jsonb NOT NULL, headers jsonb)"
+	" priority smallint, ordering_key text, options jsonb, payload jsonb NOT NULL, headers jsonb)"
 	" WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);"
 	"CREATE TABLE onceq_data.o? (first_id bigint NOT NULL, last_id bigint NOT NULL, at timestamptz "
 	"NOT NULL,"

@@ -114,7 +114,7 @@ CREATE FUNCTION stored_jobs() RETURNS TABLE (queue text, id bigint, max_attempts
 DECLARE t record;
 BEGIN
 	FOR t IN SELECT q.q, tables(q.q, 'j') AS name FROM unnest(ARRAY['a', 'b']) q (q) LOOP
-		RETURN QUERY EXECUTE format('SELECT %L::text, id, max_attempts, %L::text FROM %s', t.q, t.name, t.name);
+		RETURN QUERY EXECUTE format('SELECT %L::text, id, (options ->> ''max_attempts'')::smallint, %L::text FROM %s', t.q, t.name, t.name);
 	END LOOP;
 END $$;
 -- One row for each job an outcome covers.

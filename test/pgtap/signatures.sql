@@ -11,8 +11,8 @@ SELECT plan(18);
 -- name, arguments, result; S: a set
 CREATE TEMP TABLE promised (name text, arguments text, result text);
 INSERT INTO promised VALUES
-	('create_queue', 'queue text, lease interval DEFAULT ''00:00:30''::interval, max_attempts integer DEFAULT 20, backoff_base interval DEFAULT ''00:00:01''::interval, backoff_factor double precision DEFAULT 2, backoff_max interval DEFAULT ''01:00:00''::interval, backoff_jitter double precision DEFAULT 0.1, retention interval DEFAULT ''7 days''::interval, segment_age interval DEFAULT ''1 day''::interval, if_not_exists boolean DEFAULT false', 'void'),
-	('alter_queue', 'queue text, lease interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer, backoff_base interval DEFAULT NULL::interval, backoff_factor double precision DEFAULT NULL::double precision, backoff_max interval DEFAULT NULL::interval, backoff_jitter double precision DEFAULT NULL::double precision, retention interval DEFAULT NULL::interval, segment_age interval DEFAULT NULL::interval', 'void'),
+	('create_queue', 'queue text, lease interval DEFAULT ''00:00:30''::interval, max_attempts integer DEFAULT 20, backoff_base interval DEFAULT ''00:00:01''::interval, backoff_factor double precision DEFAULT 2, backoff_max interval DEFAULT ''01:00:00''::interval, backoff_jitter double precision DEFAULT 0.1, retention interval DEFAULT ''7 days''::interval, segment_age interval DEFAULT ''1 day''::interval, soft_time_limit interval DEFAULT NULL::interval, hard_time_limit interval DEFAULT NULL::interval, on_dead_key text DEFAULT ''block''::text, max_running integer DEFAULT NULL::integer, max_running_per_key integer DEFAULT NULL::integer, rate_limit integer DEFAULT NULL::integer, rate_period interval DEFAULT ''00:00:01''::interval, rate_burst integer DEFAULT NULL::integer, durable_leases boolean DEFAULT false, priority_ageing interval DEFAULT NULL::interval, dead_letter_queue text DEFAULT NULL::text, archive_to text DEFAULT NULL::text, if_not_exists boolean DEFAULT false', 'void'),
+	('alter_queue', 'queue text, lease interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer, backoff_base interval DEFAULT NULL::interval, backoff_factor double precision DEFAULT NULL::double precision, backoff_max interval DEFAULT NULL::interval, backoff_jitter double precision DEFAULT NULL::double precision, retention interval DEFAULT NULL::interval, segment_age interval DEFAULT NULL::interval, soft_time_limit interval DEFAULT NULL::interval, hard_time_limit interval DEFAULT NULL::interval, on_dead_key text DEFAULT NULL::text, max_running integer DEFAULT NULL::integer, max_running_per_key integer DEFAULT NULL::integer, rate_limit integer DEFAULT NULL::integer, rate_period interval DEFAULT NULL::interval, rate_burst integer DEFAULT NULL::integer, durable_leases boolean DEFAULT NULL::boolean, priority_ageing interval DEFAULT NULL::interval, dead_letter_queue text DEFAULT NULL::text, archive_to text DEFAULT NULL::text', 'void'),
 	('drop_queue', 'queue text, if_exists boolean DEFAULT false', 'void'),
 	('pause_queue', 'queue text', 'void'),
 	('resume_queue', 'queue text', 'void'),
@@ -20,7 +20,7 @@ INSERT INTO promised VALUES
 	('grant_producer', 'queue text, role name', 'void'),
 	('grant_consumer', 'queue text, role name', 'void'),
 	('adopt', 'keep_leases boolean DEFAULT false', 'void'),
-	('enqueue', 'queue text, payload jsonb, headers jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer', 'bigint'),
+	('enqueue', 'queue text, payload jsonb, headers jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, unique_mode text DEFAULT ''skip''::text, unique_for interval DEFAULT NULL::interval, ordering_key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, soft_time_limit interval DEFAULT NULL::interval, hard_time_limit interval DEFAULT NULL::interval', 'bigint'),
 	('enqueue_many', 'queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL::jsonb[], priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval', 'SETOF bigint'),
 	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
 	('ack', 'token bigint', 'bigint'),
@@ -59,8 +59,8 @@ SELECT is_empty('SELECT name FROM made WHERE coalesce(obj_description(oid, ''pg_
 SELECT is_empty('SELECT name FROM made m WHERE EXISTS (SELECT FROM pg_proc p WHERE p.oid = m.oid AND p.provariadic <> 0)', 'none is variadic');
 
 -- Every call by name, by position, and mixed finds exactly one function.
-SELECT lives_ok($$ SELECT onceq.create_queue(queue => 'named', lease => '1 min', max_attempts => 3, backoff_base => '1 s', backoff_factor => 2, backoff_max => '1 h', backoff_jitter => 0.5, retention => '1 day', segment_age => '1 day', if_not_exists => true) $$, 'create_queue by names');
-SELECT lives_ok($$ SELECT onceq.enqueue(queue => 'named', payload => '1', headers => '{}', priority => 1, run_at => NULL, delay => '1 h', max_attempts => 2) $$, 'enqueue by names');
+SELECT lives_ok($$ SELECT onceq.create_queue(queue => 'named', lease => '1 min', max_attempts => 3, backoff_base => '1 s', backoff_factor => 2, backoff_max => '1 h', backoff_jitter => 0.5, retention => '1 day', segment_age => '1 day', soft_time_limit => '1 min', hard_time_limit => '2 min', on_dead_key => 'continue', max_running => 10, max_running_per_key => 1, rate_limit => 100, rate_period => '1 min', rate_burst => 10, durable_leases => false, priority_ageing => '1 h', dead_letter_queue => 'dead', archive_to => 'public.done', if_not_exists => true) $$, 'create_queue by names');
+SELECT lives_ok($$ SELECT onceq.enqueue(queue => 'named', payload => '1', headers => '{}', priority => 1, run_at => NULL, delay => '1 h', unique_key => NULL, unique_mode => 'skip', unique_for => NULL, ordering_key => NULL, max_attempts => 2, soft_time_limit => '1 min', hard_time_limit => '1 min') $$, 'enqueue by names');
 SELECT lives_ok($$ SELECT onceq.enqueue_many('named', payloads => '{1,2}', headers => NULL, priority => 1, run_at => NULL, delay => NULL) $$, 'enqueue_many, mixed');
 SELECT lives_ok($$ SELECT * FROM onceq.claim(queue => 'named', count => 2, lease => '1 min', wait => '0', worker => 'w', hold => 'time') $$, 'claim by names');
 
@@ -74,7 +74,7 @@ SELECT set_eq($$ SELECT c.relname::text, string_agg(a.attname, ' ' ORDER BY a.at
 		WHERE c.relnamespace = 'onceq'::regnamespace AND c.relkind = 'v' GROUP BY 1 $$,
 	$$ VALUES ('leases', 'queue worker role pid hold state jobs claimed_at expires_in journalled'),
 		('queue_stats', 'queue ready scheduled running oldest_ready_age enqueued claims delivered succeeded failed dead cancelled released expired'),
-		('queues', 'queue lease max_attempts backoff_base backoff_factor backoff_max backoff_jitter retention segment_age paused created_at privileges'),
+		('queues', 'queue lease max_attempts backoff_base backoff_factor backoff_max backoff_jitter retention segment_age soft_time_limit hard_time_limit on_dead_key max_running max_running_per_key rate_limit rate_period rate_burst durable_leases priority_ageing dead_letter_queue archive_to paused created_at privileges'),
 		('worker_chores', 'database chore runs last_run duration_ms next_run failures last_error'),
 		('workers', 'database pid state since failed_starts next_start') $$, 'columns of the views');
 
