@@ -68,8 +68,9 @@ vpath %.cpp $(top)
 vpath %.control $(top)
 $(OBJS): | $(sort $(dir $(OBJS)))
 $(sort $(dir $(OBJS))):; mkdir -p $@
-src/module.o: override CPPFLAGS += -DONCEQ_VERSION='"$(version)"'
-src/module.o $(DATA_built): onceq.control
+versioned = src/module.o src/base/version.o
+$(versioned): override CPPFLAGS += -DONCEQ_VERSION='"$(version)"'
+$(versioned) $(DATA_built): onceq.control
 $(DATA_built): $(install_parts) $(top)sql/install/ORDER
 	cat $(install_parts) > $@
 -include $(OBJS:.o=.d)

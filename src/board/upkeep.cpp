@@ -217,7 +217,8 @@ keep_room()
 core::Microseconds
 keep_segments()
 {
-	reap_boards(MyDatabaseId, queue_exists);
+	if (!catalog::is_refused())
+		reap_boards(MyDatabaseId, queue_exists);
 	return for_each_queue("keeping segments", keep_segments_of, idle_segments);
 }
 

@@ -96,11 +96,17 @@ struct QueueIds
 QueueIds all_queues();
 
 // Whether this database is the one its queues were made in, or adopted by. False also when the extension
-// has no queue yet: then there is nothing to do.
+// has no queue yet, or is of another version than this library: then there is nothing to do.
 bool is_adopted();
 
-// Raises 55000 unless adopted, or not in use yet.
+// Whether require_adopted() would raise an error.
+bool is_refused();
+
+// Raises 55000 unless adopted, or not in use yet; and when the extension is of another version than this library.
 void require_adopted();
+
+// The extension was updated in this transaction: all backends look at its version again once it commits.
+void announce_update();
 
 // ---- changes; the caller has checked who may
 

@@ -2,14 +2,19 @@
 #include "catalog/identity.hpp"
 
 #include "base/scope.hpp"
+#include "base/version.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/statement.hpp"
 #include "catalog/table.hpp"
 
 extern "C" {
 #include <access/htup_details.h>
+#include <access/table.h>
 #include <access/xlog.h>
+#include <catalog/pg_extension.h>
 #include <storage/lmgr.h>
+#include <utils/builtins.h>
+#include <utils/fmgroids.h>
 #include <utils/inval.h>
 }
 
@@ -22,6 +27,7 @@ enum class Use
 	none, // no queue was made yet
 	here,
 	elsewhere, // restored or copied
+	other_version, // its SQL objects are not of this library's version
 };
 
 struct Memory
@@ -80,6 +86,36 @@ read_row(HeapTuple row, TupleDesc desc, void *argument)
 	return false;
 }
 
+// Of the extension in this database; nullptr: it is not there. palloc'd.
+char *
+installed_version()
+{
+	base::RelationScope const table(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("onceq"));
+	SysScanDesc const scan = systable_beginscan(table, ExtensionNameIndexId, true, nullptr, 1, &key);
+	char *version = nullptr;
+	if (HeapTuple const tuple = systable_getnext(scan); HeapTupleIsValid(tuple))
+	{
+		bool is_null;
+		Datum const value = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(static_cast<Relation>(table)), &is_null);
+		version = TextDatumGetCString(value);
+	}
+	systable_endscan(scan);
+	return version;
+}
+
+bool
+is_other_version()
+{
+	char *const version = installed_version();
+	bool const other = version != nullptr && strcmp(version, base::version) != 0;
+	if (version != nullptr)
+		pfree(version);
+	return other;
+}
+
 Use
 look_up_use()
 {
@@ -94,8 +130,10 @@ look_up_use()
 	if (!OidIsValid(memory.table))
 		return Use::none;
 	Reading reading{};
-	base::RelationScope const table(memory.table, AccessShareLock);
 	uint64 const changes = memory.changes;
+	if (is_other_version())
+		return Use::other_version;
+	base::RelationScope const table(memory.table, AccessShareLock);
 	scan_rows(table, nullptr, 0, InvalidOid, Datum{0}, read_row, &reading);
 	if (!reading.found) // a dump may have left the row out
 		return all_queues().count == 0 ? Use::none : Use::elsewhere;
@@ -124,10 +162,26 @@ is_adopted()
 	return look_up_use() == Use::here;
 }
 
+bool
+is_refused()
+{
+	Use const use = look_up_use();
+	return use == Use::elsewhere || use == Use::other_version;
+}
+
 void
 require_adopted()
 {
-	if (look_up_use() == Use::elsewhere)
+	Use const use = look_up_use();
+	if (use == Use::other_version)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension onceq and the library of the server have different versions"),
+				 errdetail("The extension in this database is %s; the server has loaded %s.", installed_version(),
+						   base::version),
+				 errhint("After new files were installed, restart the server and run"
+						 " ALTER EXTENSION onceq UPDATE in each database.")));
+	if (use == Use::elsewhere)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -135,6 +189,14 @@ require_adopted()
 			 errdetail("The database was restored, copied or upgraded: its jobs may still be done"
 					   " by the original."),
 			 errhint("To use them here: SELECT onceq.adopt();")));
+}
+
+void
+announce_update()
+{
+	memory.is_here = false;
+	if (OidIsValid(find_catalog_oid("installation")))
+		announce_change("installation");
 }
 
 void
@@ -154,7 +216,10 @@ bool
 adopt(bool keep_leases)
 {
 	LockRelationOid(catalog_oid("installation"), ShareRowExclusiveLock);
-	if (look_up_use() != Use::elsewhere)
+	Use const use = look_up_use();
+	if (use == Use::other_version)
+		require_adopted();
+	if (use != Use::elsewhere)
 		return false;
 	execute("DELETE FROM onceq.installation", {});
 	insert_identity();

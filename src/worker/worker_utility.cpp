@@ -8,6 +8,7 @@
 #include "core/time.hpp"
 
 #include "base/postgres.hpp"
+#include "catalog/catalog.hpp"
 #include "notify/notify.hpp"
 #include "notify/slots.hpp"
 #include "worker/worker.hpp"
@@ -133,6 +134,7 @@ enum class Change
 	none,
 	extension_created, // some extension, with all it requires
 	extension_dropped,
+	extension_updated, // onceq itself
 	database_created,
 };
 
@@ -143,6 +145,10 @@ change_by(Node *statement)
 		return Change::extension_created;
 	if (IsA(statement, CreatedbStmt))
 		return Change::database_created;
+	if (IsA(statement, AlterExtensionStmt))
+		return strcmp(reinterpret_cast<AlterExtensionStmt *>(statement)->extname, "onceq") == 0
+				   ? Change::extension_updated
+				   : Change::none;
 	bool const drops = IsA(statement, DropStmt) &&
 					   reinterpret_cast<DropStmt *>(statement)->removeType == OBJECT_EXTENSION;
 	return drops ? Change::extension_dropped : Change::none;
@@ -156,6 +162,9 @@ database_to_wake(Change change, char const *created_database)
 	{
 		case Change::none:
 			return InvalidOid;
+		case Change::extension_updated:
+			catalog::announce_update();
+			return MyDatabaseId;
 		case Change::extension_created:
 			return OidIsValid(get_extension_oid("onceq", true)) ? MyDatabaseId : InvalidOid;
 		case Change::extension_dropped:
