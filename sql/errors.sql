@@ -181,6 +181,21 @@ SELECT errors_of('SELECT onceq.ack()') AS no_argument, errors_of('SELECT onceq.a
 	errors_of('SELECT onceq.enqueue(''errors'', ''{'')') AS no_json, errors_of('SELECT onceq.enqueue(''errors'', ''1'', unknown => 1)') AS unknown_argument,
 	errors_of('SELECT onceq.enqueue(''errors'', E''"\\u0000"'')') AS null_character;
 
+-- ---- tables that a superuser has altered are no crash
+
+BEGIN;
+ALTER TABLE onceq.queue ADD COLUMN extra int DEFAULT 1;
+SELECT errors_of('SELECT onceq.enqueue(''errors'', ''1'')') AS queue;
+ROLLBACK;
+BEGIN;
+ALTER TABLE onceq.id_ceiling ADD COLUMN extra int DEFAULT 1;
+SELECT errors_of('SELECT onceq.create_queue(''errors.altered'')') AS id_ceiling;
+ROLLBACK;
+BEGIN;
+DO $$ BEGIN EXECUTE format('ALTER TABLE %s ADD COLUMN extra int DEFAULT 1', replace((SELECT privileges FROM onceq.queues WHERE queue = 'errors')::text, '.q', '.j') || '_0000'); END $$;
+SELECT errors_of('SELECT onceq.enqueue(''errors'', ''1'')') AS jobs;
+ROLLBACK;
+
 -- ---- nothing was lost, nothing came to be
 
 SELECT onceq.ack(:token, ids => '{}') AS still_held;

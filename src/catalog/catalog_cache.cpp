@@ -192,7 +192,7 @@ read_row(HeapTuple row, TupleDesc desc, void *argument)
 	Queue &queue = reading.queue;
 	Datum values[queue_column_count];
 	bool nulls[queue_column_count];
-	heap_deform_tuple(row, desc, values, nulls);
+	deform(row, desc, queue_column_count, values, nulls);
 	queue.dropped = !nulls[queue_dropped_at - 1];
 	if (queue.dropped && !reading.wants_dropped)
 		return true;

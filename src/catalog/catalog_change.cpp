@@ -192,7 +192,7 @@ read_ceiling_row(HeapTuple row, TupleDesc desc, void *argument)
 	auto &reading = *static_cast<CeilingReading *>(argument);
 	Datum values[ceiling_column_count];
 	bool nulls[ceiling_column_count];
-	heap_deform_tuple(row, desc, values, nulls);
+	deform(row, desc, ceiling_column_count, values, nulls);
 	reading.ceiling = {DatumGetInt64(values[ceiling_ceiling - 1]),
 					   DatumGetInt64(values[ceiling_step - 1]),
 					   core::Wall{DatumGetTimestampTz(values[ceiling_raised_at - 1])}};

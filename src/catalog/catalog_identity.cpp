@@ -77,7 +77,7 @@ read_row(HeapTuple row, TupleDesc desc, void *argument)
 	Reading &reading = *static_cast<Reading *>(argument);
 	Datum values[installation_column_count];
 	bool nulls[installation_column_count];
-	heap_deform_tuple(row, desc, values, nulls);
+	deform(row, desc, installation_column_count, values, nulls);
 	reading.identity = {DatumGetInt64(values[installation_system_identifier - 1]),
 						DatumGetInt64(values[installation_database - 1]),
 						DatumGetInt64(values[installation_relation - 1])};

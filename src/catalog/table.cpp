@@ -2,6 +2,7 @@
 #include "catalog/table.hpp"
 
 extern "C" {
+#include <access/htup_details.h>
 #include <access/relscan.h>
 #include <access/stratnum.h>
 #include <catalog/namespace.h>
@@ -46,6 +47,16 @@ find_anchor(int32 queue)
 	char name[NAMEDATALEN];
 	snprintf(name, sizeof(name), "q%d", queue);
 	return find_oid("onceq_data", name);
+}
+
+void
+deform(HeapTuple row, TupleDesc desc, int columns, Datum *values, bool *nulls)
+{
+	if (desc->natts != columns)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a table of schema onceq was altered"),
+						errdetail("It has %d columns and should have %d.", desc->natts, columns),
+						errhint("Undo the change, or restore the database from a backup.")));
+	heap_deform_tuple(row, desc, values, nulls);
 }
 
 void

@@ -21,13 +21,16 @@ constexpr int batch_max = 500; // tuples of one heap_multi_insert
 class Table : base::NotCopyable
 {
   public:
-	Table(Oid oid, int32 queue, core::JobId id) : relation_(try_open(oid, RowExclusiveLock))
+	Table(Oid oid, int columns, int32 queue, core::JobId id) : relation_(try_open(oid, RowExclusiveLock))
 	{
 		if (relation_ == nullptr)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 							errmsg("the queue does not exist any more"),
 							errdetail("The segment of job " INT64_FORMAT " of queue %d was dropped.",
 									  id, queue)));
+		if (RelationGetNumberOfAttributes(relation_) != columns)
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("table \"%s\" was altered", RelationGetRelationName(relation_)),
+							errhint("Undo the change, or restore the database from a backup.")));
 	}
 	~Table() { table_close(relation_, NoLock); } // on ERROR: the resource owner closes it
 
@@ -186,7 +189,7 @@ void
 append_jobs(int32 queue, NewJob const *job, int count)
 {
 	Tables const tables = tables_of(queue, job[0].id);
-	Table const heap(tables.jobs, queue, job[0].id);
+	Table const heap(tables.jobs, job_column_count, queue, job[0].id);
 	Index by_id(tables.jobs_by_id);
 	Index by_due(tables.jobs_by_due);
 	TimestampTz const now = GetCurrentTimestamp();
@@ -222,7 +225,7 @@ void
 append_outcomes(int32 queue, NewOutcome const *outcome, int count)
 {
 	Tables const tables = tables_of(queue, outcome[0].first_id);
-	Table const heap(tables.outcomes, queue, outcome[0].first_id);
+	Table const heap(tables.outcomes, outcome_column_count, queue, outcome[0].first_id);
 	TupleDesc const desc = RelationGetDescr(static_cast<Relation>(heap));
 	TimestampTz const now = GetCurrentTimestamp();
 	CommandId const command = GetCurrentCommandId(true);
@@ -245,7 +248,7 @@ void
 append_result(int32 queue, core::JobId id, Datum result)
 {
 	Tables const tables = tables_of(queue, id);
-	Table const heap(tables.results, queue, id);
+	Table const heap(tables.results, result_column_count, queue, id);
 	Datum values[result_column_count] = {Int64GetDatum(id), result};
 	bool nulls[result_column_count] = {};
 	HeapTuple const tuple =

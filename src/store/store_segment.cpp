@@ -97,7 +97,7 @@ add_segment(HeapTuple row, TupleDesc desc, void *argument)
 	}
 	Datum values[segment_column_count];
 	bool nulls[segment_column_count];
-	heap_deform_tuple(row, desc, values, nulls);
+	catalog::deform(row, desc, segment_column_count, values, nulls);
 	segments.segment[segments.count++] = {
 		DatumGetInt64(values[segment_number - 1]),
 		core::Wall{DatumGetTimestampTz(values[segment_created_at - 1])},
