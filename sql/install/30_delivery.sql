@@ -119,7 +119,7 @@ CREATE VIEW onceq.queue_stats AS SELECT * FROM onceq.list_queue_stats();
 GRANT SELECT ON onceq.queue_stats TO PUBLIC;
 COMMENT ON VIEW onceq.queue_stats IS
 'jobs by state and counters since the server started, of the queues the user has a privilege on; read from memory';
-COMMENT ON COLUMN onceq.queue_stats.oldest_ready_age IS 'time since the ready job of the lowest id was enqueued';
+COMMENT ON COLUMN onceq.queue_stats.oldest_ready_age IS 'time since the ready job of the lowest id was enqueued; null: none is ready, or its segment is locked by somebody';
 COMMENT ON COLUMN onceq.queue_stats.failed IS 'failed attempts, the last ones of dead jobs and those of expired leases included';
 
 CREATE FUNCTION onceq.list_leases(OUT queue text, OUT worker text, OUT role oid, OUT pid int, OUT hold text,

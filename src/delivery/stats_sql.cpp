@@ -77,7 +77,8 @@ put_stats(ReturnSetInfo *result, catalog::Queue const &queue)
 	Numbers const numbers = read_numbers(board::open(queue));
 	core::Wall enqueued_at = core::wall_never;
 	if (numbers.oldest_ready != 0)
-		store::read_jobs(queue.id, numbers.oldest_ready, numbers.oldest_ready, take_enqueued_at, &enqueued_at);
+		store::read_jobs(queue.id, numbers.oldest_ready, numbers.oldest_ready, take_enqueued_at, &enqueued_at,
+						 store::Wait::no);
 	bool const has_age = enqueued_at != core::wall_never;
 	core::BoardCounters const &counters = numbers.counters;
 	Datum const values[] = {

@@ -13,6 +13,7 @@ extern "C" {
 #include <access/tableam.h>
 #include <catalog/pg_operator.h>
 #include <executor/tuptable.h>
+#include <storage/lmgr.h>
 #include <utils/fmgroids.h>
 #include <utils/snapmgr.h>
 }
@@ -23,8 +24,8 @@ namespace onceq::store {
 class TableScan : base::NotCopyable
 {
   public:
-	explicit TableScan(Oid table)
-		: table_(OidIsValid(table) ? try_open(table, AccessShareLock) : nullptr)
+	TableScan(int32 queue, core::SegmentNumber segment, Oid Tables::*table)
+		: table_(open_table(queue, segment, table, AccessShareLock).table)
 	{
 	}
 	~TableScan()
@@ -63,10 +64,14 @@ class TableScan : base::NotCopyable
 class IndexScan : base::NotCopyable
 {
   public:
-	IndexScan(Oid table, Oid index)
-		: table_(OidIsValid(table) ? try_open(table, AccessShareLock) : nullptr),
-		  index_(table_ != nullptr ? index_open(index, AccessShareLock) : nullptr)
+	IndexScan(int32 queue, core::SegmentNumber segment, Oid Tables::*table, Oid Tables::*index,
+			  Wait wait = Wait::yes)
 	{
+		OpenTable const opened = open_table(queue, segment, table, AccessShareLock, wait);
+		Oid const oid = opened.tables.*index;
+		table_ = opened.table;
+		if (table_ != nullptr && (wait == Wait::yes || ConditionalLockRelationOid(oid, AccessShareLock)))
+			index_ = index_open(oid, wait == Wait::yes ? AccessShareLock : NoLock);
 	}
 	~IndexScan()
 	{
@@ -83,7 +88,7 @@ class IndexScan : base::NotCopyable
 	void
 	begin(ScanKey keys, int count)
 	{
-		if (table_ == nullptr)
+		if (index_ == nullptr)
 			return;
 		slot_ = table_slot_create(table_, nullptr);
 #if PG_VERSION_NUM >= 180000
@@ -102,8 +107,8 @@ class IndexScan : base::NotCopyable
 	}
 
   private:
-	Relation table_;
-	Relation index_;
+	Relation table_ = nullptr;
+	Relation index_ = nullptr;
 	IndexScanDesc scan_ = nullptr;
 	TupleTableSlot *slot_ = nullptr;
 };

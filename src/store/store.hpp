@@ -73,8 +73,19 @@ struct Tables
 // The oids of a segment, from a small cache; jobs is InvalidOid when there is no such segment.
 Tables find_tables(int32 queue, core::SegmentNumber number);
 
-// Opens a table of a segment and keeps its lock until the transaction ends; nullptr: dropped meanwhile.
-Relation try_open(Oid table, LOCKMODE mode);
+enum class Wait : bool { no, yes };
+
+// A table of a segment, and the segment's oids as they are under the table's lock: REINDEX CONCURRENTLY
+// replaces an index by a new one, but takes the old one away from nobody who holds that lock.
+struct OpenTable
+{
+	Relation table; // nullptr: dropped meanwhile, or its lock is not to be had without waiting
+	Tables tables;
+};
+
+// The lock is kept until the transaction ends.
+OpenTable open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE mode,
+					 Wait wait = Wait::yes);
 
 // ---- append (store_append.cpp)
 
@@ -131,8 +142,10 @@ struct Job
 // Reads jobs first … last, all of one segment, that are there now: committed, or of this transaction.
 // No snapshot that could be older than the caller's claim on them, and no predicate locks. Stops when visit
 // returns false.
+// Wait::no: reads nothing if somebody has locked the table or its index.
 using VisitJob = bool (*)(Job const &job, void *argument);
-void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument);
+void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument,
+			   Wait wait = Wait::yes);
 
 // What became of a job so far, from its outcomes other than acks.
 struct History

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: PostgreSQL
 // Appending rows without the executor: form the tuple, heap_insert, and only the indexes it belongs to.
 #include "base/scope.hpp"
+#include "store/indexes.hpp"
 #include "store/store.hpp"
 #include "store/store_columns.hpp"
 
 extern "C" {
-#include <access/genam.h>
 #include <access/heapam.h>
-#include <catalog/index.h>
-#include <executor/tuptable.h>
-#include <utils/rel.h>
 }
 
 namespace onceq::store {
@@ -18,69 +15,35 @@ namespace {
 
 constexpr int batch_max = 500; // tuples of one heap_multi_insert
 
+// A table of the segment that holds the id, locked for appending.
 class Table : base::NotCopyable
 {
   public:
-	Table(Oid oid, int columns, int32 queue, core::JobId id) : relation_(try_open(oid, RowExclusiveLock))
+	Table(int32 queue, core::JobId id, Oid Tables::*table, int columns)
+		: open_(open_table(queue, core::segment_of(id), table, RowExclusiveLock))
 	{
-		if (relation_ == nullptr)
+		if (open_.table == nullptr)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 							errmsg("the queue does not exist any more"),
 							errdetail("The segment of job " INT64_FORMAT " of queue %d was dropped.",
 									  id, queue)));
-		if (RelationGetNumberOfAttributes(relation_) != columns)
-			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("table \"%s\" was altered", RelationGetRelationName(relation_)),
+		if (RelationGetNumberOfAttributes(open_.table) != columns)
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("table \"%s\" was altered", RelationGetRelationName(open_.table)),
 							errhint("Undo the change, or restore the database from a backup.")));
 	}
-	~Table() { table_close(relation_, NoLock); } // on ERROR: the resource owner closes it
+	~Table() { table_close(open_.table, NoLock); } // on ERROR: the resource owner closes it
 
-	operator Relation() const { return relation_; }
+	operator Relation() const { return open_.table; }
 
-  private:
-	Relation relation_;
-};
-
-// One index, opened for a batch of insertions when the first row of it belongs there.
-class Index : base::NotCopyable
-{
-  public:
-	explicit Index(Oid oid) : oid_(oid), context_(CurrentMemoryContext) {}
-	~Index()
+	Tables const &
+	segment() const
 	{
-		if (relation_ != nullptr)
-			index_close(relation_, NoLock); // on ERROR: the resource owner closes it
-	}
-
-	void
-	insert(Relation heap, ItemPointer tid, Datum key)
-	{
-		if (relation_ == nullptr)
-			open();
-		bool is_null = false;
-		index_insert(relation_, &key, &is_null, tid, heap,
-					 info_->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info_);
+		return open_.tables;
 	}
 
   private:
-	void
-	open()
-	{
-		base::MemoryContextScope const scope(context_);
-		relation_ = index_open(oid_, RowExclusiveLock);
-		info_ = BuildIndexInfo(relation_);
-	}
-
-	Oid oid_;
-	MemoryContext context_; // outlives the batch
-	Relation relation_ = nullptr;
-	IndexInfo *info_ = nullptr;
+	OpenTable open_;
 };
-
-Tables
-tables_of(int32 queue, core::JobId id)
-{
-	return find_tables(queue, core::segment_of(id));
-}
 
 HeapTuple
 form_job(TupleDesc desc, NewJob const &job, TimestampTz now)
@@ -158,11 +121,11 @@ class Batch : base::NotCopyable
 		return size;
 	}
 
-	// Where the i-th of those is, until clear.
-	ItemPointer
-	tid(int i) const
+	// The i-th of those, with its tid, until clear.
+	TupleTableSlot *
+	slot(int i) const
 	{
-		return &slots_[i]->tts_tid;
+		return slots_[i];
 	}
 
 	void
@@ -188,10 +151,10 @@ class Batch : base::NotCopyable
 void
 append_jobs(int32 queue, NewJob const *job, int count)
 {
-	Tables const tables = tables_of(queue, job[0].id);
-	Table const heap(tables.jobs, job_column_count, queue, job[0].id);
-	Index by_id(tables.jobs_by_id);
-	Index by_due(tables.jobs_by_due);
+	Table const heap(queue, job[0].id, &Tables::jobs, job_column_count);
+	Index by_id(heap.segment().jobs_by_id);
+	Index by_due(heap.segment().jobs_by_due);
+	OtherIndexes others(heap, {heap.segment().jobs_by_id, heap.segment().jobs_by_due});
 	TimestampTz const now = GetCurrentTimestamp();
 	CommandId const command = GetCurrentCommandId(true);
 	auto const add_to_indexes = [&](ItemPointer tid, NewJob const &added) {
@@ -206,6 +169,7 @@ append_jobs(int32 queue, NewJob const *job, int count)
 			form_job(RelationGetDescr(static_cast<Relation>(heap)), job[0], now);
 		heap_insert(heap, tuple, command, 0, nullptr);
 		add_to_indexes(&tuple->t_self, job[0]);
+		others.insert(tuple);
 		heap_freetuple(tuple);
 		return;
 	}
@@ -215,7 +179,10 @@ append_jobs(int32 queue, NewJob const *job, int count)
 	{
 		int const size = batch.insert(job + done, count - done, now, command);
 		for (int i = 0; i < size; i++)
-			add_to_indexes(batch.tid(i), job[done + i]);
+		{
+			add_to_indexes(&batch.slot(i)->tts_tid, job[done + i]);
+			others.insert(batch.slot(i));
+		}
 		batch.clear();
 		done += size;
 	}
@@ -224,13 +191,13 @@ append_jobs(int32 queue, NewJob const *job, int count)
 void
 append_outcomes(int32 queue, NewOutcome const *outcome, int count)
 {
-	Tables const tables = tables_of(queue, outcome[0].first_id);
-	Table const heap(tables.outcomes, outcome_column_count, queue, outcome[0].first_id);
+	Table const heap(queue, outcome[0].first_id, &Tables::outcomes, outcome_column_count);
 	TupleDesc const desc = RelationGetDescr(static_cast<Relation>(heap));
 	TimestampTz const now = GetCurrentTimestamp();
 	CommandId const command = GetCurrentCommandId(true);
-	Index by_id(tables.outcomes_by_id);
-	Index by_due(tables.outcomes_by_due);
+	Index by_id(heap.segment().outcomes_by_id);
+	Index by_due(heap.segment().outcomes_by_due);
+	OtherIndexes others(heap, {heap.segment().outcomes_by_id, heap.segment().outcomes_by_due});
 	for (int i = 0; i < count; i++)
 	{
 		HeapTuple const tuple = form_outcome(desc, outcome[i], now);
@@ -240,6 +207,7 @@ append_outcomes(int32 queue, NewOutcome const *outcome, int count)
 			by_id.insert(heap, &tuple->t_self, Int64GetDatum(outcome[i].first_id));
 		if (outcome[i].due_at != core::wall_always)
 			by_due.insert(heap, &tuple->t_self, TimestampTzGetDatum(outcome[i].due_at.us));
+		others.insert(tuple);
 		heap_freetuple(tuple);
 	}
 }
@@ -247,14 +215,14 @@ append_outcomes(int32 queue, NewOutcome const *outcome, int count)
 void
 append_result(int32 queue, core::JobId id, Datum result)
 {
-	Tables const tables = tables_of(queue, id);
-	Table const heap(tables.results, result_column_count, queue, id);
+	Table const heap(queue, id, &Tables::results, result_column_count);
 	Datum values[result_column_count] = {Int64GetDatum(id), result};
 	bool nulls[result_column_count] = {};
 	HeapTuple const tuple =
 		heap_form_tuple(RelationGetDescr(static_cast<Relation>(heap)), values, nulls);
 	heap_insert(heap, tuple, GetCurrentCommandId(true), 0, nullptr);
-	Index(tables.results_by_id).insert(heap, &tuple->t_self, Int64GetDatum(id));
+	Index(heap.segment().results_by_id).insert(heap, &tuple->t_self, Int64GetDatum(id));
+	OtherIndexes(heap, {heap.segment().results_by_id}).insert(tuple);
 	heap_freetuple(tuple);
 }
 

@@ -86,10 +86,9 @@ text_copy(TupleTableSlot *slot, AttrNumber column)
 
 // Calls visit for each key in (from, to] of the index, and returns the first key after to.
 core::Wall
-read_due_index(Oid table, Oid index, AttrNumber id_column, AttrNumber due_column, core::Wall from,
-			   core::Wall to, VisitDue visit, void *argument)
+read_due_index(IndexScan &scan, AttrNumber id_column, AttrNumber due_column, core::Wall from, core::Wall to,
+			   VisitDue visit, void *argument)
 {
-	IndexScan scan(table, index);
 	ScanKeyData key;
 	ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, TimestampTzGetDatum(from.us));
 	scan.begin(&key, 1);
@@ -108,10 +107,9 @@ read_due_index(Oid table, Oid index, AttrNumber id_column, AttrNumber due_column
 } // namespace
 
 void
-read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument)
+read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument, Wait wait)
 {
-	Tables const tables = find_tables(queue, core::segment_of(first));
-	IndexScan scan(tables.jobs, tables.jobs_by_id);
+	IndexScan scan(queue, core::segment_of(first), &Tables::jobs, &Tables::jobs_by_id, wait);
 	ScanKeyData key[2];
 	ScanKeyInit(&key[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
 	ScanKeyInit(&key[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
@@ -131,8 +129,7 @@ read_history(int32 queue, core::JobId id)
 {
 	History history{};
 	history.due_at = core::wall_always;
-	Tables const tables = find_tables(queue, core::segment_of(id));
-	IndexScan scan(tables.outcomes, tables.outcomes_by_id);
+	IndexScan scan(queue, core::segment_of(id), &Tables::outcomes, &Tables::outcomes_by_id);
 	ScanKeyData key;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	scan.begin(&key, 1);
@@ -158,7 +155,7 @@ read_history(int32 queue, core::JobId id)
 void
 read_ends(int32 queue, core::SegmentNumber segment, VisitEnd visit, void *argument)
 {
-	TableScan scan(find_tables(queue, segment).outcomes);
+	TableScan scan(queue, segment, &Tables::outcomes);
 	scan.begin(SnapshotSelf);
 	while (TupleTableSlot *const slot = scan.next())
 	{
@@ -182,8 +179,7 @@ read_ends(int32 queue, core::SegmentNumber segment, VisitEnd visit, void *argume
 bool
 read_result(int32 queue, core::JobId id, Datum *result)
 {
-	Tables const tables = find_tables(queue, core::segment_of(id));
-	IndexScan scan(tables.results, tables.results_by_id);
+	IndexScan scan(queue, core::segment_of(id), &Tables::results, &Tables::results_by_id);
 	ScanKeyData key;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	scan.begin(&key, 1);
@@ -198,7 +194,7 @@ read_result(int32 queue, core::JobId id, Datum *result)
 void
 scan_jobs(int32 queue, core::SegmentNumber segment, VisitJob visit, void *argument)
 {
-	TableScan scan(find_tables(queue, segment).jobs);
+	TableScan scan(queue, segment, &Tables::jobs);
 	scan.begin(GetActiveSnapshot());
 	while (TupleTableSlot *const slot = scan.next())
 	{
@@ -212,7 +208,7 @@ scan_jobs(int32 queue, core::SegmentNumber segment, VisitJob visit, void *argume
 void
 scan_outcomes(int32 queue, core::SegmentNumber segment, VisitOutcome visit, void *argument)
 {
-	TableScan scan(find_tables(queue, segment).outcomes);
+	TableScan scan(queue, segment, &Tables::outcomes);
 	scan.begin(GetActiveSnapshot());
 	while (TupleTableSlot *const slot = scan.next())
 	{
@@ -227,11 +223,11 @@ core::Wall
 read_due(int32 queue, core::SegmentNumber segment, core::Wall from, core::Wall to, VisitDue visit,
 		 void *argument)
 {
-	Tables const tables = find_tables(queue, segment);
-	core::Wall const delayed = read_due_index(tables.jobs, tables.jobs_by_due, job_id, job_run_at, from, to,
-											  visit, argument);
-	core::Wall const failed = read_due_index(tables.outcomes, tables.outcomes_by_due, outcome_first_id,
-											 outcome_due_at, from, to, visit, argument);
+	IndexScan jobs(queue, segment, &Tables::jobs, &Tables::jobs_by_due);
+	IndexScan outcomes(queue, segment, &Tables::outcomes, &Tables::outcomes_by_due);
+	core::Wall const delayed = read_due_index(jobs, job_id, job_run_at, from, to, visit, argument);
+	core::Wall const failed =
+		read_due_index(outcomes, outcome_first_id, outcome_due_at, from, to, visit, argument);
 	return Min(delayed, failed);
 }
 

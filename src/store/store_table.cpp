@@ -6,6 +6,7 @@
 extern "C" {
 #include <access/table.h>
 #include <catalog/namespace.h>
+#include <storage/lmgr.h>
 #include <utils/inval.h>
 #include <utils/lsyscache.h>
 }
@@ -100,10 +101,17 @@ find_tables(int32 queue, core::SegmentNumber number)
 	return tables;
 }
 
-Relation
-try_open(Oid table, LOCKMODE mode)
+OpenTable
+open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE mode, Wait wait)
 {
-	return try_table_open(table, mode);
+	Oid const oid = find_tables(queue, number).*table;
+	if (!OidIsValid(oid) || (wait == Wait::no && !ConditionalLockRelationOid(oid, mode)))
+		return {};
+	Relation const opened = try_table_open(oid, wait == Wait::yes ? mode : NoLock);
+	if (opened == nullptr)
+		return {};
+	// Looked up again: with the lock came the news of what changed before.
+	return {opened, find_tables(queue, number)};
 }
 
 } // namespace onceq::store
