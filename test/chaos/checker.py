@@ -71,7 +71,9 @@ class Checker:
     def job(self, job):
         if job.status == "aborted":
             self.exercised["aborted enqueues"] += 1
-            if job.deliveries or self.rows.get((job.queue, job.id), [0, None])[1] == job.key:
+            lost_at = self.history.transaction_of(job.operation).lost_at or 0
+            seen = any(delivery.begin > lost_at for delivery in job.deliveries)
+            if seen or self.rows.get((job.queue, job.id), [0, None])[1] == job.key:
                 self.report("R2", f"{job.name}: its enqueue was rolled back")
             return
         if job.status == "unknown":
@@ -222,9 +224,9 @@ class Checker:
         for job in self.history.jobs:
             if job.id is None:
                 continue
-            if (job.queue, job.id) in owner:
-                self.report("R2", f"{job.name}: its id was given to {owner[job.queue, job.id].key} as well")
-            owner[job.queue, job.id] = job
+            other = owner.setdefault((job.queue, job.id), job)
+            if other is not job and not self.lost_between(job.operation, other.operation):
+                self.report("R2", f"{job.name}: its id was given to {other.key} as well")
         for (queue, number), row in self.rows.items():
             job = self.history.by_key.get((queue, row[1]))
             if job is None:
@@ -234,6 +236,12 @@ class Checker:
         for (_, number), delivery in self.history.by_id.items():
             if delivery.job.id != number:
                 self.report("R2", f"{delivery.job.name} was delivered as {number}, too")
+
+    def lost_between(self, first, second):
+        """A standby that took over may not know that ids were given out shortly before."""
+        begin, end = min(first.t_invoke, second.t_invoke), max(first.t_invoke, second.t_invoke)
+        return any(stop.lossy_since is not None and begin < stop.end and end > stop.begin
+                   for stop in self.history.stops)
 
     def effects(self):
         """R3, and R1: an ack that came true has brought its effect along."""
@@ -273,8 +281,8 @@ class Checker:
     # ---- time and order
 
     def waiting(self):
-        """R8. A claim that got nothing, while this job was ready for long and nobody had it."""
-        empty, purges = defaultdict(list), defaultdict(list)
+        """R8. A claim that could have had more, while this job was ready for long and nobody had it."""
+        short, purges = defaultdict(list), defaultdict(list)
         paused = {operation.queue for operation in self.history.operations if operation.op == "pause"}
         for operation in self.history.operations:
             if operation.op == "purge":
@@ -282,14 +290,14 @@ class Checker:
             if operation.queue in paused:  # and if it was resumed, who knows when
                 continue
             if (operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed"
-                    and not operation.jobs):
-                empty[operation.queue].append(operation)
-        for claims in empty.values():
+                    and len(operation.jobs) < operation.count):
+                short[operation.queue].append(operation)
+        for claims in short.values():
             claims.sort(key=last_look)
         for job in self.history.jobs:
             # What a job with an ordering key waits for is another matter.
-            if job.status == "committed" and job.operation.ordering is None and empty[job.queue]:
-                self.neglected(job, empty[job.queue], purges[job.queue])
+            if job.status == "committed" and job.operation.ordering is None and short[job.queue]:
+                self.neglected(job, short[job.queue], purges[job.queue])
 
     def neglected(self, job, claims, purges):
         for begin, ready, until, delivery in self.ready_spans(job):
@@ -398,15 +406,15 @@ class Checker:
 
 
 def last_look(claim):
-    """When a claim that got nothing looked, at the latest but for a moment."""
-    return claim.t_return if claim.wait else claim.t_invoke
+    """When a claim found no more, at the latest but for a moment."""
+    return claim.t_return if claim.wait and not claim.jobs else claim.t_invoke
 
 
 STRANGE = re.compile(
     r"PANIC|TRAP:|could not|terminated by signal|exited with exit code [3-9]|reinitializing| XX\d\d\d ")
 # Of the provoked ones; and what follows a line that is judged by itself.
 HARMLESS = re.compile(
-    r"could not (receive data from client|send data to client|serialize access|obtain lock on relation)"
+    r"could not (receive data from|send data to|serialize access|obtain lock on relation|connect to the primary|start WAL streaming)"
     r"|fault at \"| (CONTEXT|DETAIL|HINT|STATEMENT):  ")
 
 
@@ -427,6 +435,8 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
     causes = ", ".join(f"{count} {cause}" for cause, count in checker.duplicates.most_common())
     print(f"# jobs with checked fate: {checker.exercised['jobs']},"
           f" and {checker.exercised['aborted enqueues']} rolled back", file=out)
+    lost = sum(transaction.lost_at is not None for transaction in checker.history.transactions.values())
+    print(f"# commits taken away by a crash, as they may be: {lost}", file=out)
     print(f"# deliveries: {checker.exercised['deliveries']}, effects: {checker.exercised['effects']}", file=out)
     print(f"# waits for delivery without a fault: {checker.exercised['calm waits']}", file=out)
     print(f"# repeated deliveries by cause: {causes or 'none'}", file=out)

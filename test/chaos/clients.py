@@ -124,8 +124,8 @@ class Client:
 
     def impatience(self):
         """Settings that may end the transaction at a moment of the server's choice."""
-        if self.phase != LOAD or self.rng.random() > 0.04:
-            return ""
+        if self.phase != LOAD or self.server.synchronous or self.rng.random() > 0.04:
+            return ""  # who no longer waits for the standby commits without it
         return self.rng.choice(("SET LOCAL statement_timeout = '2ms';", "SET LOCAL lock_timeout = '1ms';",
                                 "SET LOCAL idle_in_transaction_session_timeout = '5ms';"))
 

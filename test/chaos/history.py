@@ -68,6 +68,7 @@ class Stop:
     begin: float
     end: float
     kind: str  # crash, restart
+    lossy_since: float | None  # a standby took over, and it may lack commits from then on
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +80,7 @@ class Transaction:
     marked: bool = False
     sync: bool = True
     status: str = "aborted"  # committed, aborted, unknown
-    note: str = ""
+    lost_at: float | None = None  # it was committed, perhaps, and taken away by a crash until then
     begin: float = FOREVER   # it took effect at this time or later,
     end: float = FOREVER     # and at this time or before
     aborted_from: float = FOREVER  # if it was rolled back: then or later
@@ -196,7 +197,8 @@ class History:
         return pending.values()
 
     def _stops(self):
-        found = [Stop(e["t_invoke"], e.get("t_return") or FOREVER, e["stops"]) for e in self.events if e.get("stops")]
+        found = [Stop(event["t_invoke"], event.get("t_return") or FOREVER, event["stops"], event.get("lossy_since"))
+                 for event in self.events if event.get("stops")]
         return sorted(found, key=lambda stop: stop.begin)
 
     def stop_after(self, time):
@@ -243,12 +245,13 @@ class History:
         name = f"transaction {transaction.client}:{transaction.number}"
         if told == "aborted" and transaction.status == "committed":
             self.problems.append(("R2", f"{name} failed, but its rows are there"))
-        if told == "committed" and transaction.status == "aborted":
-            crashed = any(stop.kind == "crash" and stop.end > transaction.ending.t_return for stop in self.stops)
-            if transaction.sync or not crashed:
+        if told != "aborted" and transaction.status == "aborted":
+            committed = transaction.ending.t_return if told == "committed" else transaction.ending.t_invoke
+            may_be = [stop.end for stop in self.stops if stop.kind == "crash" and stop.end > committed
+                      and (not transaction.sync or stop.lossy_since is not None and stop.lossy_since < committed)]
+            transaction.lost_at = max(may_be, default=None)
+            if told == "committed" and transaction.lost_at is None:
                 self.problems.append(("R1", f"{name} was committed, but its rows are gone"))
-            else:
-                transaction.note = "lost"
 
     @staticmethod
     def _aborted_from(transaction):

@@ -71,6 +71,7 @@ class Nemesis:
             while self.later and self.later[0][0] <= now():
                 heapq.heappop(self.later)[2]()
             self.herd.tend()
+            self.server.note_progress()
             if now() >= end:
                 return
             time.sleep(min(0.05, max(end - now(), 0)))
@@ -227,6 +228,19 @@ class Nemesis:
         self.note(f"{mode} restart", begin, t_return=now(), calm_after=2,
                   stops="crash" if mode == "immediate" else "restart")
 
+    def fail_over(self):
+        if self.server.synchronous:  # a crash may have made commits visible that still waited for the standby
+            self.server.wait_for_standby()
+        begin = now()
+        self.leave()
+        lossy = {} if self.server.synchronous else {"lossy_since": self.server.safe_until}
+        self.server.fail_over()
+        self.server.connect_when_up().close()
+        self.note("fail over", begin, t_return=now(), stops="crash", calm_after=3, **lossy)
+        begin = now()
+        self.server.start_standby()
+        self.note("new standby", begin, t_return=now(), fault=False)
+
     # ---- less than a crash
 
     def signal_backend(self, function, which):
@@ -328,6 +342,7 @@ def make_plan(rng, amounts):
         "kill postmaster": lambda: ("kill_postmaster", ()),
         "kill worker": lambda: ("kill_helper", ("onceq worker",)),
         "kill launcher": lambda: ("kill_helper", ("onceq launcher",)),
+        "fail over": lambda: ("fail_over", ()),
         "immediate": lambda: ("restart", ("immediate",)),
         "fast": lambda: ("restart", ("fast",)),
         "smart": lambda: ("restart", ("smart",)),

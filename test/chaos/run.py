@@ -26,7 +26,8 @@ from consumers import Consumer, Janitor
 from history import History
 from nemesis import Nemesis, make_plan
 from scenario import COMMON, KINDS, QUEUES, set_up
-from server import Failed, Lost, Server
+from server import Server
+from standby import Pair
 
 CLASSES = {"p": Producer, "c": Consumer, "j": Janitor}
 DRAIN_PATIENCE = 60  # s
@@ -39,7 +40,10 @@ SHORT = {
     "worker kill": 1, "worker error": 2, "stop client": 4, "stop backend": 3, "stop worker": 1, "kill client": 4,
     "administrate": 8, "dump": 1, "old snapshot": 1,
 }
-LONG = {kind: amount * 6 for kind, amount in SHORT.items()}
+WITH_STANDBY = {"fail over": 3, "kill backend": 3, "kill at point": 2, "kill worker": 1, "stop client": 2,
+                "kill client": 3, "administrate": 3}
+LONG = 6  # times as many
+STANDBYS = "synchronous", "asynchronous"
 
 
 class Process:
@@ -261,7 +265,9 @@ class Run:
         self.history = self.folder / "history"
         self.history.mkdir(parents=True)
         self.kind = arguments.kind or list(KINDS)[seed % len(KINDS)]
-        self.server = Server(arguments.bin, arguments.conf, self.folder / "server", arguments.port)
+        where = arguments.bin, arguments.conf, self.folder / "server", arguments.port
+        self.standby = STANDBYS[seed % 2] if arguments.standby == "by-turns" else arguments.standby
+        self.server = Pair(*where, self.standby == "synchronous") if self.standby else Server(*where)
         self.herd = self.nemesis = None
 
     def go(self):
@@ -273,6 +279,8 @@ class Run:
             connection.close()
             self.server.stop("fast")
             self.server.start()
+            if self.standby:
+                self.server.start_standby()
             self.load()
             final = self.judge_rebuilt()
             self.server.stop("fast")
@@ -285,10 +293,12 @@ class Run:
             self.server.stop("immediate")
 
     def load(self):
-        amounts = LONG if self.arguments.long else SHORT
+        amounts = {} if self.arguments.calm_only else WITH_STANDBY if self.standby else SHORT
+        times = LONG if self.arguments.long else 1
         self.herd = Herd(self.seed, self.server, self.history, {"p": 3, "c": 6, "j": 1})
         self.nemesis = Nemesis(self.seed, self.server, self.herd, self.history)
-        plan = make_plan(random.Random(f"{self.seed}/plan"), amounts if not self.arguments.calm_only else {})
+        plan = make_plan(random.Random(f"{self.seed}/plan"),
+                         {kind: amount * times for kind, amount in amounts.items()})
         begin = now()
         self.nemesis.follow(plan, self.arguments.seconds, self.arguments.calm)
         middle = now()
@@ -304,7 +314,7 @@ class Run:
         before = live_jobs(self.nemesis.admin())
         self.nemesis.leave()
         self.server.stop("immediate")
-        self.server.start()
+        self.server.start()  # of two, the primary
         connection = self.server.connect_when_up()
         self.nemesis.note("last restart", begin, t_return=now(), stops="crash")
         final = read_final(connection)
@@ -318,7 +328,8 @@ class Run:
         history = History.load(self.history)
         judge = checker.Checker(history, self.arguments.patience)
         judge.run()
-        prefix = f"seed {self.seed} ({self.kind}): "
+        where = f"{self.kind}, {self.standby} standby" if self.standby else self.kind
+        prefix = f"seed {self.seed} ({where}): "
         checker.describe(judge, prefix, first)
         problems = self.herd.problems
         print(f"{'not ' * bool(problems)}ok {first + len(checker.RULES)} - {prefix}the run itself went well")
@@ -326,7 +337,8 @@ class Run:
         faults = collections.Counter(event["event"] for event in history.events)
         print("# faults:", ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items())))
         if not self.arguments.keep:
-            shutil.move(self.server.log, self.history / "server.log")
+            for number, log in enumerate(self.server.logs(), 1):
+                shutil.move(log, self.history / f"server-{number}.log")
             shutil.rmtree(self.server.folder)
         if judge.broken or problems:
             print(f"# kept: {self.folder}")
@@ -346,6 +358,7 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, default=25, help="of faults in each run, at least")
     parser.add_argument("--calm", type=float, default=6, help="seconds without faults after that")
     parser.add_argument("--kind", choices=KINDS, help="settings of the server; else they change from seed to seed")
+    parser.add_argument("--standby", choices=(*STANDBYS, "by-turns"), help="fail over to it, three times")
     parser.add_argument("--patience", type=float, default=2, help="seconds that a ready job may wait (R8)")
     parser.add_argument("--long", action="store_true", help="six times the faults; give it more --seconds")
     parser.add_argument("--calm-only", action="store_true", help="no faults at all")

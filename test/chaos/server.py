@@ -79,6 +79,8 @@ def text(value):
 class Server:
     """bin, conf: as scripts/server.sh stages them. Must not run as root."""
 
+    synchronous = False
+
     def __init__(self, bin_folder, conf, folder, port=5432):
         self.bin, self.conf, self.folder, self.port = Path(bin_folder), Path(conf), Path(folder), port
         self.data, self.log = self.folder / "data", self.folder / "log"
@@ -158,6 +160,12 @@ class Server:
 
     def tail(self, lines=40):
         return "\n".join(self.log_since(max(0, self.log_size() - 100_000)).splitlines()[-lines:])
+
+    def note_progress(self):
+        """Of a standby, if there were one."""
+
+    def logs(self):
+        return [self.log]
 
     def log_lines(self, offset_to_monotonic):
         """Lines that might matter, as [monotonic time, line]."""
