@@ -15,7 +15,7 @@ ARROWS = {
     "metrics": "base",
     "delivery": "base catalog store board notify",
     "schedule": "base catalog store delivery",
-    "ledger": "base catalog",
+    "ledger": "base catalog store board",
     "archive": "base catalog store",
     "worker": "base catalog store board notify metrics delivery schedule ledger archive",
     "module": "base catalog store board notify metrics delivery schedule ledger archive worker",

@@ -7,6 +7,7 @@
 #include "board/journal.hpp"
 #include "board/upkeep.hpp"
 #include "delivery/delivery.hpp"
+#include "ledger/ledger.hpp"
 #ifdef ONCEQ_TESTING
 #include "worker/test_chores.hpp"
 #endif
@@ -22,6 +23,7 @@ constexpr Chore chores[] = {
 	{"keep the lease journal", Duty::maintain, board::keep_journal},
 	{"keep segments", Duty::maintain, board::keep_segments},
 	{"audit", Duty::maintain, board::audit_boards},
+	{"forget old events", Duty::maintain, ledger::forget_old_events},
 	{"journal leases at shutdown", Duty::farewell, board::journal_at_shutdown},
 #ifdef ONCEQ_TESTING
 	{"test stall", Duty::maintain, test_stall},

@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(52);
+SELECT plan(61);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -83,6 +83,21 @@ SELECT throws_ok('SELECT onceq.ack(t(''held''))', '42501', 'the lease was grante
 SELECT throws_ok('SELECT onceq.create_queue(''codes.new'')', '42501', 'permission denied to create a queue');
 SELECT throws_ok('CALL onceq.recover()', '42501');
 RESET ROLE;
+
+-- ---- the ledger
+
+SELECT onceq.create_consumer('codes');
+SELECT throws_ok('SELECT onceq.create_consumer(''codes'')', '42710', 'consumer "codes" already exists');
+SELECT throws_ok('SELECT onceq.create_consumer(''new'', retention => ''1 s'')', '22023', 'retention is out of range');
+SELECT throws_ok('SELECT onceq.once(''none'', ''1'')', '42704', 'consumer "none" does not exist');
+SELECT throws_ok('SELECT onceq.once(''codes'', '''')', '22023', 'event_id is out of range');
+SELECT throws_ok('SELECT onceq.once_many(''codes'', array_fill(''1''::text, ARRAY[10001]))', '54000', 'too many events in one call');
+SELECT throws_ok('SELECT onceq.ack_once(t(''ended''), i(''ended''), ''codes'', ''1'')', 'OQ001', 'the lease is not held');
+SET ROLE codes_nobody;
+SELECT throws_ok('SELECT onceq.once(''codes'', ''1'')', '42501', 'permission denied for consumer "codes"');
+SELECT throws_ok('SELECT onceq.create_consumer(''new'')', '42501', 'permission denied to create a consumer');
+RESET ROLE;
+SELECT is(onceq.once('codes', '1'), true, 'no event was marked');
 
 -- ---- nothing of this did anything
 

@@ -1,7 +1,8 @@
-# A dump carries queues, jobs of every state with their ids, payloads and attempts, options and grants, and
-# restores into a new database, and into a new server. The copy, as one made with CREATE DATABASE …
-# TEMPLATE, refuses all work with 55000 until onceq.adopt(): what the original still does must not be done
-# twice (Invariants 5 and 10). Then it numbers on, and delivers each unfinished job, once.
+# A dump carries queues, jobs of every state with their ids, payloads and attempts, options and grants, and the
+# ledger of processed events, and restores into a new database, and into a new server. The copy, as one made with
+# CREATE DATABASE … TEMPLATE, refuses all work on queues with 55000 until onceq.adopt(): what the original still
+# does must not be done twice (Invariants 5 and 10). Then it numbers on, and delivers each unfinished job, once.
+# The ledger goes on at once.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -20,6 +21,9 @@ query($original, q{
 	SELECT onceq.grant_producer('mail', 'alice'), onceq.grant_consumer('mail', 'bob');
 	SELECT onceq.pause_queue('paused');
 	SELECT onceq.enqueue('paused', '"waits"'), onceq.enqueue('gone', '"never"');
+	SELECT onceq.create_consumer('billing', retention => '90 days'), onceq.create_consumer('dropped');
+	SELECT onceq.grant_marker('billing', 'bob');
+	SELECT onceq.once_many('billing', ARRAY(SELECT 'ä' || i FROM generate_series(1, 100) i), 'topic'), onceq.once('dropped', '1');
 });
 
 # Two segments: the first one sealed, with jobs of every state.
@@ -41,6 +45,7 @@ $original->poll_query_until('postgres', q{SELECT count(*) = 2 FROM onceq.segment
   or die 'no second segment';
 query($original, q{SELECT onceq.enqueue_many('mail', test.payloads(20))});
 query($original, q{SELECT onceq.drop_queue('gone')});
+query($original, q{SELECT onceq.drop_consumer('dropped')});
 $original->poll_query_until('postgres', q{SELECT journalled FROM onceq.leases}) or die 'the lease is not journalled';
 
 # ---- What a copy must have. Of what runs at the original, the copy knows that it is unfinished.
@@ -56,7 +61,8 @@ my $grants_query = q{
 	SELECT q.queue, r, p, has_table_privilege(r, q.privileges, p)
 	FROM onceq.queues q, unnest(ARRAY['alice', 'bob', 'mallory']) r, unnest(ARRAY['INSERT', 'SELECT', 'UPDATE', 'DELETE', 'TRUNCATE']) p
 	ORDER BY 1, 2, 3};
-my %expected = map { ($_ => query($original, $_)) } $jobs_query, $due_query, $queues_query, $grants_query;
+my $events_query = q{SELECT e, retention, c.created_at FROM onceq.processed_events e JOIN onceq.consumers c USING (consumer) ORDER BY event_id};
+my %expected = map { ($_ => query($original, $_)) } $jobs_query, $due_query, $queues_query, $grants_query, $events_query;
 like($expected{$jobs_query}, qr/^84\|/, 'there are jobs');
 my @unfinished = split / /, query($original, q{
 	SELECT string_agg(id || ':' || CASE WHEN state = 'running' THEN attempt ELSE attempt + 1 END, ' ' ORDER BY id)
@@ -82,11 +88,26 @@ sub is_refused
 	return;
 }
 
+# The ledger needs no adopt(): it remembers, for the same roles, and goes on.
+sub remembers
+{
+	my ($node, $database) = @_;
+	is(query($node, $events_query, $database), $expected{$events_query}, "$database: the same events");
+	my $marks = q{SELECT onceq.once_many('billing', '{ä1,ä100,new}')};
+	is(query($node, $marks, $database), '{f,f,t}', "$database: no event is processed twice");
+	is(sqlstate_of($node, $marks, $database, extra_params => [ '-U', 'bob' ]), '', "$database: by those who may");
+	is(sqlstate_of($node, $marks, $database, extra_params => [ '-U', 'mallory' ]), '42501', "$database: not by a stranger");
+	query($node, q{SELECT onceq.create_consumer('later'); SELECT onceq.once('later', '1')}, $database);
+	is(query($node, q{SELECT count(*) FROM onceq.processed_events WHERE consumer = 'later'}, $database), 1, "$database: new consumers remember, too");
+	return;
+}
+
 sub is_a_good_copy
 {
 	my ($node, $database) = @_;
 	ok(wait_for_worker($node, $database), "$database has a worker");
 	is_refused($node, $database);
+	remembers($node, $database);
 	query($node, 'SELECT onceq.adopt()', $database);
 	is(query($node, $jobs_query, $database), $expected{$jobs_query}, "$database: the same jobs");
 	is(query($node, $due_query, $database), $expected{$due_query}, "$database: due as before");
