@@ -49,7 +49,7 @@ INSERT INTO errors_calls (promised, call) SELECT '22004', call FROM (VALUES
 	('* FROM onceq.claim(NULL)'), ('* FROM onceq.claim(''errors'', NULL)'), ('* FROM onceq.claim(''errors'', hold => NULL)'),
 	('* FROM onceq.ack_and_claim(NULL, NULL)'), ('* FROM onceq.ack_and_claim(NULL, ''errors'', NULL)'),
 	('onceq.ack(NULL::bigint)'), ('onceq.ack(NULL, 1)'), ('onceq.ack(NULL, ARRAY[1])'), ('onceq.nack(NULL, 1)'), ('onceq.reject(NULL, 1)'),
-	('onceq.release(NULL)'), ('onceq.extend(NULL)'), ('onceq.purge_queue(NULL)'), ('onceq.drop_queue(NULL)'), ('onceq.drop_queue(NULL, true)'),
+	('onceq.release(NULL)'), ('onceq.extend(NULL)'), ('onceq.next_claim_at(NULL)'), ('onceq.purge_queue(NULL)'), ('onceq.drop_queue(NULL)'), ('onceq.drop_queue(NULL, true)'),
 	('onceq.create_queue(NULL)'), ('onceq.alter_queue(NULL)'), ('onceq.pause_queue(NULL)'), ('onceq.resume_queue(NULL)'),
 	('onceq.job(NULL, 1)'), ('onceq.job(''errors'', NULL)'), ('onceq.jobs(NULL)'), ('onceq.jobs(''errors'', after_id => NULL)'), ('onceq.jobs(''errors'', count => NULL)'),
 	('* FROM onceq.audit(NULL)'), ('onceq.grant_producer(NULL, ''postgres'')'), ('onceq.grant_producer(''errors'', NULL)'), ('onceq.adopt(NULL)')) t (call);

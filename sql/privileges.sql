@@ -38,7 +38,7 @@ GRANT SELECT ON priv_calls TO PUBLIC;
 INSERT INTO priv_calls (name, statement) VALUES
 	('enqueue', 'SELECT onceq.enqueue(''priv'', ''1'')'), ('enqueue_many', 'SELECT onceq.enqueue_many(''priv'', ''{1}'')'),
 	('job', 'SELECT onceq.job(''priv'', 1)'), ('jobs', 'SELECT onceq.jobs(''priv'')'),
-	('claim', 'SELECT * FROM onceq.claim(''priv'')'), ('extend', 'SELECT onceq.extend(priv_token())'),
+	('claim', 'SELECT * FROM onceq.claim(''priv'')'), ('next_claim_at', 'SELECT onceq.next_claim_at(''priv'')'), ('extend', 'SELECT onceq.extend(priv_token())'),
 	('nack', 'SELECT onceq.nack(priv_token(), priv_id())'),
 	('ack', 'SELECT onceq.ack(priv_token())'), ('ack one', 'SELECT onceq.ack(priv_token(), priv_id())'), ('ack some', 'SELECT onceq.ack(priv_token(), ARRAY[priv_id()])'),
 	('reject', 'SELECT onceq.reject(priv_token(), priv_id())'), ('ack_and_claim', 'SELECT * FROM onceq.ack_and_claim(priv_token(), ''priv'')'),

@@ -35,6 +35,11 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_claim';
 COMMENT ON FUNCTION onceq.claim(text, int, interval, interval, text, text) IS
 'leases up to count (1 to 1000) ready jobs to the caller, highest priority first, then lowest id; lease 100 ms to 12 h, NULL: the queue''s; wait 0 to 60 s for the first job, in READ COMMITTED only; hold ''session'': lost when the session ends; callable only in FROM; errors: 0A000, 22004, 22023, 25001 wait with a fixed snapshot, 42704, 42501, 53400 onceq.lease_slots, 55000';
 
+CREATE FUNCTION onceq.next_claim_at(queue text)
+RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_next_claim_at';
+COMMENT ON FUNCTION onceq.next_claim_at(text) IS
+'when a claim may return a job, if nothing happens until then: now, when the rate limit allows the next one, or when the next job is due; NULL: only after a job was enqueued, a running one has ended, or the queue was resumed; errors: 22004, 42704, 42501, 55000';
+
 CREATE FUNCTION onceq.ack(token bigint)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_ack';
 COMMENT ON FUNCTION onceq.ack(bigint) IS

@@ -160,6 +160,8 @@ build_all(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
 	// transaction made none were.
 	core::JobId const next_id = queue.created_here ? 1 : Max(ceiling.value, board.next_id);
 	board.provisional = queue.created_here;
+	// What was delivered before the start is not known: the limit of the rate holds across it.
+	board.bucket.begin(queue.created_here ? core::monotonic_always : base::now_monotonic());
 	core::finish_building(board, next_id, ceiling.value, prepared_end, now);
 	board.ceiling_step = ceiling.step;
 }

@@ -59,6 +59,7 @@ for_entries(Entry const *end, Effect effect)
 		{
 			Locked board(index);
 			std::int64_t const ready = core::ready_count(*board);
+			std::int64_t const running = board->map.count(core::JobState::leased);
 			for (int i = 0; i < entries_per_hold && entry != end && entry->board.index == index; i++)
 			{
 				if (board->key == entry->board.key)
@@ -66,6 +67,8 @@ for_entries(Entry const *end, Effect effect)
 				entry = entry->previous;
 			}
 			wakes.ready = core::ready_count(*board) - ready;
+			if (board->ends_are_awaited)
+				wakes.ready = Max(wakes.ready, running - board->map.count(core::JobState::leased));
 		}
 		wake_claimers(index, wakes.ready);
 		wake_worker |= wakes.worker;

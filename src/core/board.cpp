@@ -43,6 +43,7 @@ take_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId id, int priority
 	ONCEQ_ASSERT(taken == last - id + 1);
 	for (int job = first_job; job < lease.job_count; job++)
 		lease.held.add(job);
+	board.bucket.take(taken);
 	return taken;
 }
 
@@ -70,6 +71,8 @@ begin_building(Board &board, BoardKey key) noexcept
 	board.first_new_id = 0;
 	std::fill_n(board.lowest_ready, priority_max + 1, JobId{0});
 	board.leases = 0;
+	board.ends_are_awaited = false;
+	board.bucket.begin(monotonic_always);
 	board.watermark = wall_always;
 	board.promoted_to = wall_always;
 	board.promoting_to = wall_always;
@@ -151,6 +154,23 @@ abandon(Board &board, FramePool &pool, JobId first, JobId last) noexcept
 	board.map.move(pool, first, last, JobState::reserved, JobState::none);
 }
 
+int
+allowed(Board &board, Limits const &limits, int wanted, Monotonic now) noexcept
+{
+	int count = wanted;
+	if (limits.running > 0)
+	{
+		std::int64_t const left = limits.running - board.map.count(JobState::leased);
+		board.ends_are_awaited |= left < count;
+		count = static_cast<int>(std::clamp(left, std::int64_t{0}, std::int64_t{count}));
+	}
+	if (limits.rate.limit > 0)
+		count = std::min(count, board.bucket.available(limits.rate, now));
+	else
+		board.bucket.open();
+	return count;
+}
+
 LeaseSlot *
 open_lease(Board &board, LeaseTable &table, std::uint32_t index, std::uint64_t random,
 		   LeaseHolder const &holder, std::int32_t leases_max) noexcept
@@ -207,9 +227,11 @@ settle(Board &board, FramePool &pool, LeaseSlot &lease, Findings const &findings
 		board.map.move(pool, ids.first, ids.last, JobState::leased, ready_at(ids.priority));
 		note_ready(board, ids.first, ids.priority);
 	});
+	int const taken = lease.held.size();
 	lease.held -= findings.absent;
 	lease.held -= findings.early;
 	lease.held -= findings.unseen;
+	board.bucket.give_back(taken - lease.held.size());
 }
 
 void
@@ -280,6 +302,8 @@ give_back(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, Jo
 		note_ready(board, ids.first, ids.priority);
 	});
 	board.counters.released += jobs.size();
+	if (lease.state.load(std::memory_order_relaxed) == LeaseState::provisional)
+		board.bucket.give_back(jobs.size());
 	leave_lease(board, pool, table, lease, jobs);
 }
 

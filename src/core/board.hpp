@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/lease.hpp"
+#include "core/limits.hpp"
 #include "core/state_map.hpp"
 
 namespace onceq::core {
@@ -62,6 +63,8 @@ struct Board
 	JobId first_new_id;         // ids below it were given out before this life of the server
 	JobId lowest_ready[priority_max + 1]; // no job of that priority is ready below it
 	std::int32_t leases;        // of this queue now
+	bool ends_are_awaited;      // a claim was refused because too many jobs run
+	TokenBucket bucket;         // of jobs that may be delivered, if their rate is limited
 	Wall watermark;             // jobs due at or before it are ready, not waiting
 	Wall promoted_to;           // waiting jobs due at or before it were promoted
 	Wall promoting_to;          // how far the look under way goes; wall_always: none, or it missed a job
@@ -111,6 +114,9 @@ ready_count(Board const &board) noexcept
 		count += board.map.count(ready_at(priority));
 	return count;
 }
+
+// How many of so many jobs the limits let start now.
+int allowed(Board &board, Limits const &limits, int wanted, Monotonic now) noexcept;
 
 // A provisional lease of this board; nullptr: the queue has leases_max, or the table is full.
 LeaseSlot *open_lease(Board &board, LeaseTable &table, std::uint32_t index, std::uint64_t random,

@@ -33,6 +33,7 @@ struct Monotonic
 // The values of TimestampTz's -infinity and infinity.
 inline constexpr Wall wall_always{std::numeric_limits<std::int64_t>::min()};
 inline constexpr Wall wall_never{std::numeric_limits<std::int64_t>::max()};
+inline constexpr Monotonic monotonic_always{std::numeric_limits<std::int64_t>::min()};
 inline constexpr Monotonic monotonic_never{std::numeric_limits<std::int64_t>::max()};
 
 constexpr std::int64_t

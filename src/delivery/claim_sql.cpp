@@ -92,6 +92,17 @@ ONCEQ_FUNCTION(onceq_claim)
 	PG_RETURN_NULL();
 }
 
+// next_claim_at(queue) returns timestamptz
+ONCEQ_FUNCTION(onceq_next_claim_at)
+{
+	base::require_claimable("onceq.next_claim_at()");
+	catalog::Queue const queue = consumers_queue(fcinfo, 0);
+	core::Wall const at = queue.paused ? core::wall_never : next_claim_at(queue);
+	if (at == core::wall_never)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(at.us);
+}
+
 // ack_and_claim(token, queue, count, lease)
 ONCEQ_FUNCTION(onceq_ack_and_claim)
 {

@@ -55,7 +55,13 @@ struct ClaimRequest
 // Puts the claimed jobs into the result of fcinfo, a materialised set.
 void claim(FunctionCallInfo fcinfo, ClaimRequest &request);
 
-// Sleeps until a job of the queue may be ready, and refreshes what is known of the queue. Raises 42704.
+// What the queue allows to start, as this session knows it.
+core::Limits limits_of(catalog::Queue const &queue);
+
+// When a claim may return a job, if nothing happens but that time passes; wall_never: not by that alone.
+core::Wall next_claim_at(catalog::Queue const &queue);
+
+// Sleeps until a job of the queue may be claimed, and refreshes what is known of the queue. Raises 42704.
 void wait_for_jobs(catalog::Queue &queue, core::Microseconds at_most);
 
 // Ends all available jobs of the lease, or those of the set, as succeeded. Returns how many.

@@ -57,6 +57,7 @@ struct Claim
 	int reading;             // number of the job whose row is read or comes next
 	int returned;
 	int *attempt_of_run;     // of runs with a history
+	int freed;               // jobs that left the lease while claims that were refused wait for that
 	MemoryContext row_context;
 };
 
@@ -99,6 +100,8 @@ take_jobs(Claim &claim)
 {
 	core::LeaseHolder const holder = holder_of(claim.request);
 	std::uint64_t const random = board::random_bits();
+	core::Limits const limits = limits_of(claim.request.queue);
+	core::Monotonic const now = limits.rate.limit > 0 ? base::now_monotonic() : core::monotonic_always;
 	core::Refusal refusal = core::Refusal::not_standing;
 	bool no_slot = false;
 	int taken = 0;
@@ -108,7 +111,10 @@ take_jobs(Claim &claim)
 		{
 			refusal = core::Refusal::none;
 			claim.watermark = board->watermark;
-			if (core::ready_count(*board) > 0)
+			int const count = core::ready_count(*board) > 0
+								  ? core::allowed(*board, limits, claim.request.count, now)
+								  : 0;
+			if (count > 0)
 			{
 				claim.lease = core::open_lease(*board, board::leases(), claim.board.index, random, holder,
 											   leases_max());
@@ -118,7 +124,7 @@ take_jobs(Claim &claim)
 			{
 				claim.token = claim.lease->token.load(std::memory_order_relaxed);
 				board::set_token(claim.entry, claim.token);
-				taken = core::take(*board, board::pool(), *claim.lease, claim.request.count, refusal);
+				taken = core::take(*board, board::pool(), *claim.lease, count, refusal);
 				note_histories(*board, claim, 0);
 				if (taken == 0)
 					core::close_lease(*board, board::pool(), board::leases(), *claim.lease);
@@ -140,13 +146,15 @@ take_jobs(Claim &claim)
 int
 take_more(Claim &claim, int wanted)
 {
+	core::Limits const limits = limits_of(claim.request.queue);
+	core::Monotonic const now = limits.rate.limit > 0 ? base::now_monotonic() : core::monotonic_always;
 	core::Refusal refusal;
 	board::Locked board(claim.board.index);
 	if (!board.stands_for(claim.board.key))
 		return 0;
+	int const room = Min(wanted, core::lease_jobs_max - claim.lease->job_count);
 	int const from_run = claim.lease->run_count;
-	int const taken = core::take(*board, board::pool(), *claim.lease,
-								 Min(wanted, core::lease_jobs_max - claim.lease->job_count), refusal);
+	int const taken = core::take(*board, board::pool(), *claim.lease, core::allowed(*board, limits, room, now), refusal);
 	note_histories(*board, claim, from_run);
 	return taken;
 }
@@ -284,6 +292,7 @@ settle(Claim &claim, bool &suspicious)
 		suspicious |= board::is_suspicious(*board, run.first);
 	}
 	core::settle(*board, board::pool(), lease, claim.findings);
+	claim.freed = board->ends_are_awaited ? lease.job_count - claim.returned : 0;
 	suspicious &= claim.returned > 0;
 	if (lease.held.empty())
 		core::close_lease(*board, board::pool(), board::leases(), lease);
@@ -323,6 +332,7 @@ claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request)
 	bool suspicious = false;
 	if (!settle(claim, suspicious))
 		board::raise_no_such_queue(request.queue);
+	board::wake_claimers(claim.board.index, claim.freed);
 	if (suspicious)
 		hold_when_journalled(claim);
 	FAULT_POINT("claim: after hold");

@@ -23,6 +23,7 @@ INSERT INTO promised VALUES
 	('enqueue', 'queue text, payload jsonb, headers jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, unique_mode text DEFAULT ''skip''::text, unique_for interval DEFAULT NULL::interval, ordering_key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, soft_time_limit interval DEFAULT NULL::interval, hard_time_limit interval DEFAULT NULL::interval', 'bigint'),
 	('enqueue_many', 'queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL::jsonb[], priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval', 'SETOF bigint'),
 	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
+	('next_claim_at', 'queue text', 'timestamp with time zone'),
 	('ack', 'token bigint', 'bigint'),
 	('ack', 'token bigint, id bigint, result jsonb DEFAULT NULL::jsonb', 'bigint'),
 	('ack', 'token bigint, ids bigint[]', 'bigint'),

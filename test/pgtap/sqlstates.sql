@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(61);
+SELECT plan(62);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -23,6 +23,7 @@ SELECT throws_ok('SELECT onceq.enqueue(''none'', ''1'')', '42704', 'queue "none"
 SELECT throws_ok('SELECT onceq.enqueue_many(''none'', ''{1}'')', '42704');
 SELECT throws_ok('SELECT * FROM onceq.claim(''none'')', '42704');
 SELECT throws_ok('SELECT * FROM onceq.ack_and_claim(NULL, ''none'')', '42704');
+SELECT throws_ok('SELECT onceq.next_claim_at(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.job(''none'', 1)', '42704');
 SELECT throws_ok('SELECT onceq.jobs(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.purge_queue(''none'')', '42704');
