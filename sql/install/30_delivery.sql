@@ -116,7 +116,7 @@ COMMENT ON FUNCTION onceq.jobs(text, text, bigint, int) IS
 CREATE FUNCTION onceq.list_queue_stats(OUT queue text, OUT ready bigint, OUT scheduled bigint, OUT running bigint,
 	OUT oldest_ready_age interval, OUT enqueued bigint, OUT claims bigint, OUT delivered bigint,
 	OUT succeeded bigint, OUT failed bigint, OUT dead bigint, OUT cancelled bigint, OUT released bigint,
-	OUT expired bigint)
+	OUT expired bigint, OUT restored bigint, OUT held_back bigint)
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_queue_stats';
 COMMENT ON FUNCTION onceq.list_queue_stats() IS 'rows of onceq.queue_stats';
 
@@ -125,6 +125,8 @@ GRANT SELECT ON onceq.queue_stats TO PUBLIC;
 COMMENT ON VIEW onceq.queue_stats IS
 'jobs by state and counters since the server started, of the queues the user has a privilege on; read from memory';
 COMMENT ON COLUMN onceq.queue_stats.oldest_ready_age IS 'time since the ready job of the lowest id was enqueued; null: none is ready, or its segment is locked by somebody';
+COMMENT ON COLUMN onceq.queue_stats.restored IS 'jobs that were running when the server stopped, and went on under their old lease';
+COMMENT ON COLUMN onceq.queue_stats.held_back IS 'jobs that may have been running when the server failed, and were delivered again within onceq.restart_spread, each at a time of its own; scheduled until then';
 COMMENT ON COLUMN onceq.queue_stats.failed IS 'failed attempts, the last ones of dead jobs and those of expired leases included';
 
 CREATE FUNCTION onceq.list_leases(OUT queue text, OUT worker text, OUT role oid, OUT pid int, OUT hold text,

@@ -16,6 +16,7 @@ struct Settings
 	int max_queues;
 	int max_databases;
 	int lease_journal_after_ms;
+	int restart_spread_ms; // 0: none
 	int segment_wait_ms;
 	int suspicion_window_s;
 	int worker_naptime_ms;

@@ -121,12 +121,14 @@ compare_segment(Audit &audit, core::SegmentNumber segment)
 		core::JobState const expected = audit.expected->map.state(*audit.frames, id);
 		int length = audit.expected->map.run_length(*audit.frames, id, core::ids_per_page);
 		core::JobState is;
+		bool held_back;
 		{
 			Locked board(audit.handle.index, LW_SHARED);
 			is = board->map.state(pool(), id);
+			held_back = is == core::JobState::waiting && core::may_be_held_back(*board, id);
 			length = std::min(length, board->map.run_length(pool(), id, core::ids_per_page));
 		}
-		if (is != expected && !core::keeps_page(is))
+		if (is != expected && !core::keeps_page(is) && !(held_back && core::is_ready(expected)))
 			suspect_jobs(audit, id, length);
 		id += length;
 	}

@@ -433,6 +433,12 @@ raise_no_such_queue(catalog::Queue const &queue)
 }
 
 bool
+started_uncleanly()
+{
+	return shared->unclean;
+}
+
+bool
 is_suspicious(core::Board const &board, core::JobId id)
 {
 	core::Microseconds const window =

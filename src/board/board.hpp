@@ -110,6 +110,9 @@ std::uint64_t random_bits();
 [[noreturn]] void raise_no_state_memory();
 [[noreturn]] void raise_no_such_queue(catalog::Queue const &queue);
 
+// Whether the server had not stopped cleanly before this start, or takes over from a primary.
+bool started_uncleanly();
+
 // After an unclean start, until the window has passed without another: jobs given out before the
 // start may be what killed the server.
 bool is_suspicious(core::Board const &board, core::JobId id);

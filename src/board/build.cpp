@@ -3,6 +3,7 @@
 
 #include "base/clock.hpp"
 #include "base/fault.hpp"
+#include "base/settings.hpp"
 #include "board/journal.hpp"
 #include "store/store.hpp"
 
@@ -155,6 +156,8 @@ build_all(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
 	core::SegmentNumber const prepared_end = place_live_jobs(board, pool(), now, queue);
 	catalog::Ceiling const ceiling = catalog::read_ceiling(queue.id);
 	restore_leases(board, index, queue);
+	if (started_uncleanly() && !queue.created_here)
+		core::hold_back(board, pool(), base::from_ms(base::settings.restart_spread_ms), base::now_monotonic());
 	FAULT_POINT("build: before standing");
 	// Ids below the ceiling may have been given out: numbering goes on at it. In a queue that this
 	// transaction made none were.

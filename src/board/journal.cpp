@@ -319,6 +319,7 @@ finish_lease(core::Board &board, core::LeaseSlot &lease)
 		return;
 	}
 	core::hold(board, lease, base::now_monotonic() + lease.holder.span);
+	board.counters.restored += lease.held.size();
 	lease.journal.store(core::LeaseJournal::written, std::memory_order_release);
 	if (lease.holder.hold == core::LeaseHold::session)
 		core::lose(lease);

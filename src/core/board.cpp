@@ -77,6 +77,7 @@ begin_building(Board &board, BoardKey key) noexcept
 	board.promoted_to = wall_always;
 	board.promoting_to = wall_always;
 	board.earliest_due = wall_never;
+	board.spread = {1, 0, Monotonic{0}, 0, spread_steps, 0};
 	board.counters = BoardCounters{};
 	board.map.initialise();
 }

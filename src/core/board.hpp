@@ -49,7 +49,22 @@ struct BoardCounters
 	std::int64_t cancelled;
 	std::int64_t released;
 	std::int64_t expired;
+	std::int64_t restored;  // in leases of the journal, when the board was built
+	std::int64_t held_back; // see Spread
 };
+
+// After an unclean start the jobs that somebody most likely had in hand wait, each for a time of its own
+// within a span, so that their effects are not repeated all at once.
+struct Spread
+{
+	JobId first; // among first … last, in state waiting; above last: there are none
+	JobId last;
+	Monotonic since;
+	Microseconds span;
+	std::int32_t done;     // of spread_steps
+	std::int32_t returned; // how often jobs came back that may have been passed over meanwhile
+};
+inline constexpr int spread_steps = 64;
 
 struct Board
 {
@@ -69,6 +84,7 @@ struct Board
 	Wall promoted_to;           // waiting jobs due at or before it were promoted
 	Wall promoting_to;          // how far the look under way goes; wall_always: none, or it missed a job
 	Wall earliest_due;          // no waiting job is due before it
+	Spread spread;
 	BoardCounters counters;
 	StateMap map;
 };
@@ -221,6 +237,33 @@ bool promote(Board &board, FramePool &pool, JobId id, int priority) noexcept;
 void note_due(Board &board, Wall due) noexcept;
 // All jobs due up to now were promoted.
 void finish_promotion(Board &board, Wall now) noexcept;
+
+// ---- spread, after an unclean start
+
+// While the board is built: makes the first ready jobs of each priority wait. Claims take the lowest ids
+// first, so that what was in somebody's hands is among them. Returns how many.
+std::int64_t hold_back(Board &board, FramePool &pool, Microseconds span, Monotonic now) noexcept;
+
+// How many of the spread_steps should be done by now.
+int spread_step(Spread const &spread, Monotonic now) noexcept;
+
+// Looks through a few jobs from start on for one of the steps after done up to step.
+struct HeldBack
+{
+	JobId id;   // 0: none of them
+	JobId next; // where to go on; 0: nowhere
+};
+HeldBack next_held_back(Board const &board, FramePool &pool, JobId start, int step) noexcept;
+
+// All of the steps up to this one were promoted, unless a job came back since this was the spread.
+void finish_spread_step(Board &board, Spread const &then, int step) noexcept;
+
+// Whether the job may wait although its due time has come.
+inline bool
+may_be_held_back(Board const &board, JobId id) noexcept
+{
+	return board.spread.done < spread_steps && board.spread.first <= id && id <= board.spread.last;
+}
 
 // ---- maintain
 

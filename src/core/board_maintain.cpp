@@ -123,6 +123,11 @@ restore_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
 		board.promoted_to = wall_always;
 		board.promoting_to = wall_always;
 		note_due(board, wall_always);
+		if (board.spread.first <= seized.last && seized.first <= board.spread.last)
+		{
+			board.spread.done = 0;
+			board.spread.returned++;
+		}
 	}
 }
 

@@ -49,6 +49,19 @@ visit_due(core::JobId id, core::Wall, void *argument)
 	return promotion.complete;
 }
 
+struct Plain
+{
+	int priority;
+	core::Wall run_at;
+};
+
+bool
+take_plain(store::Job const &job, void *argument)
+{
+	*static_cast<Plain *>(argument) = {job.priority, job.run_at};
+	return false;
+}
+
 core::Microseconds
 until(core::Wall due, core::Wall now, core::Microseconds nap)
 {
@@ -56,12 +69,9 @@ until(core::Wall due, core::Wall now, core::Microseconds nap)
 }
 
 core::Microseconds
-promote_due_of(catalog::Queue const &queue)
+promote_by_due_time(Promotion &promotion, core::Microseconds nap)
 {
-	core::Microseconds const nap = base::from_ms(base::settings.worker_naptime_ms);
-	Promotion promotion{queue, {}, true};
-	if (!board::try_open(queue, promotion.board))
-		return nap;
+	catalog::Queue const &queue = promotion.queue;
 	core::Wall const now = base::now_wall();
 	core::Wall from;
 	{
@@ -89,6 +99,69 @@ promote_due_of(catalog::Queue const &queue)
 		earliest = board->earliest_due;
 	}
 	return until(earliest, now, nap);
+}
+
+// A job held back after an unclean start, unless it waits for its due time.
+void
+let_out(Promotion &promotion, core::JobId id, core::Wall watermark)
+{
+	store::History const history = store::read_history(promotion.queue.id, id);
+	Plain job{0, core::wall_never};
+	store::read_jobs(promotion.queue.id, id, id, take_plain, &job);
+	if ((history.any ? history.due_at : job.run_at) > watermark)
+		return;
+	FAULT_POINT("spread: before promote");
+	{
+		board::Locked board(promotion.board.index);
+		promotion.complete = board.stands_for(promotion.board.key) &&
+							 core::promote(*board, board::pool(), id, job.priority);
+	}
+	board::wake_claimers(promotion.board.index, 1);
+}
+
+// Those whose time has come; returns when the next ones follow.
+core::Microseconds
+let_out_held_back(Promotion &promotion, core::Microseconds nap)
+{
+	core::Spread spread;
+	core::Wall watermark;
+	{
+		board::Locked board(promotion.board.index, LW_SHARED);
+		spread = board->spread;
+		watermark = board->watermark;
+	}
+	if (spread.done == core::spread_steps)
+		return nap;
+	int const step = core::spread_step(spread, base::now_monotonic());
+	for (core::JobId start = spread.first; start != 0 && promotion.complete;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		core::HeldBack next{0, 0};
+		if (board::Locked board(promotion.board.index, LW_SHARED);
+			board.stands_for(promotion.board.key))
+			next = core::next_held_back(*board, board::pool(), start, step);
+		if (next.id != 0)
+			let_out(promotion, next.id, watermark);
+		start = next.next;
+	}
+	if (!promotion.complete)
+		return retry_when_full;
+	board::Locked board(promotion.board.index);
+	core::finish_spread_step(*board, spread, step);
+	return Min(spread.span / core::spread_steps, nap);
+}
+
+core::Microseconds
+promote_due_of(catalog::Queue const &queue)
+{
+	core::Microseconds const nap = base::from_ms(base::settings.worker_naptime_ms);
+	Promotion promotion{queue, {}, true};
+	if (!board::try_open(queue, promotion.board))
+		return nap;
+	core::Microseconds const next = let_out_held_back(promotion, nap);
+	promotion.complete = true;
+	// A function, not Min(): the macro would promote twice.
+	return std::min(next, promote_by_due_time(promotion, nap));
 }
 
 } // namespace

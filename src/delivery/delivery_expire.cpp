@@ -10,6 +10,10 @@
 #include "delivery/outcomes.hpp"
 #include "store/store.hpp"
 
+extern "C" {
+#include <common/pg_prng.h>
+}
+
 namespace onceq::delivery {
 
 namespace {
@@ -66,6 +70,16 @@ struct Expiry
 	text *detail;
 };
 
+// Leases that were restored began anew in the same moment, and so end in the same: their jobs do not.
+core::Wall
+after_restart(core::Wall due, core::Wall now)
+{
+	double const spread = static_cast<double>(base::from_ms(base::settings.restart_spread_ms));
+	auto const wait =
+		static_cast<core::Microseconds>(spread * pg_prng_double(&pg_global_prng_state));
+	return wait == 0 ? due : Max(due, now) + wait;
+}
+
 void
 expire_job(Expiry &expiry, core::JobId id, int max_attempts)
 {
@@ -73,8 +87,10 @@ expire_job(Expiry &expiry, core::JobId id, int max_attempts)
 	core::JobSet job{};
 	job.add(number);
 	expiry.seen.add(number);
-	FailedAttempt const failed =
+	FailedAttempt failed =
 		judge_failure(expiry.queue, max_attempts, expiry.run.attempt, expiry.now);
+	if (expiry.lease.holder.process == 0 && !failed.dead)
+		failed.due = after_restart(failed.due, expiry.now);
 	fail_job(expiry.lease, expiry.queue, job, failed, expiry.detail);
 }
 

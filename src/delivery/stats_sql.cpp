@@ -96,6 +96,8 @@ put_stats(ReturnSetInfo *result, catalog::Queue const &queue)
 		Int64GetDatum(counters.cancelled),
 		Int64GetDatum(counters.released),
 		Int64GetDatum(counters.expired),
+		Int64GetDatum(counters.restored),
+		Int64GetDatum(counters.held_back),
 	};
 	bool nulls[lengthof(values)] = {};
 	nulls[4] = !has_age;

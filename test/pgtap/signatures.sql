@@ -88,7 +88,7 @@ SELECT set_eq($$ SELECT c.relname::text, string_agg(a.attname, ' ' ORDER BY a.at
 		('processed_event_duplicates', 'consumer event_id times first_processed_at last_processed_at'),
 		('processed_events', 'consumer event_id topic processed_at'),
 		('leases', 'queue worker role pid hold state jobs claimed_at expires_in journalled'),
-		('queue_stats', 'queue ready scheduled running oldest_ready_age enqueued claims delivered succeeded failed dead cancelled released expired'),
+		('queue_stats', 'queue ready scheduled running oldest_ready_age enqueued claims delivered succeeded failed dead cancelled released expired restored held_back'),
 		('queues', 'queue lease max_attempts backoff_base backoff_factor backoff_max backoff_jitter retention segment_age soft_time_limit hard_time_limit on_dead_key max_running max_running_per_key rate_limit rate_period rate_burst durable_leases priority_ageing dead_letter_queue archive_to paused created_at privileges'),
 		('worker_chores', 'database chore runs last_run duration_ms next_run failures last_error'),
 		('workers', 'database pid state since failed_starts next_start') $$, 'columns of the views');

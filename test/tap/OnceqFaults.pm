@@ -20,6 +20,7 @@ sub fault_node
 		'onceq.worker_naptime' => 50,
 		'onceq.lease_journal_after' => 0,
 		'onceq.suspicion_window' => 0,
+		'onceq.restart_spread' => "'200ms'",
 		restart_after_crash => 'on');
 	query($node, q{
 		SELECT onceq.create_queue('work', lease => '300 ms', max_attempts => 100, backoff_base => '0');
