@@ -6,6 +6,7 @@
 #include "base/settings.hpp"
 #include "base/shmem.hpp"
 #include "board/board.hpp"
+#include "board/waiters.hpp"
 #include "notify/notify.hpp"
 #include "worker/worker.hpp"
 
@@ -22,14 +23,15 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
-	static onceq::base::ShmemItem shmem_items[3];
+	static onceq::base::ShmemItem shmem_items[4];
 
 	onceq::base::define_settings();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_items[0] = onceq::board::shmem_item;
-	shmem_items[1] = onceq::notify::shmem_item;
-	shmem_items[2] = onceq::worker::shmem_item;
+	shmem_items[1] = onceq::board::waiters_shmem_item;
+	shmem_items[2] = onceq::notify::shmem_item;
+	shmem_items[3] = onceq::worker::shmem_item;
 	onceq::base::request_shmem(shmem_items, std::size(shmem_items));
 	onceq::notify::watch_transactions();
 	onceq::worker::install_hooks();

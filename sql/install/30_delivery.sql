@@ -40,6 +40,14 @@ RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'o
 COMMENT ON FUNCTION onceq.next_claim_at(text) IS
 'when a claim may return a job, if nothing happens until then: now, when the rate limit allows the next one, or when the next job is due; NULL: only after a job was enqueued, a running one has ended, or the queue was resumed; errors: 22004, 42704, 42501, 55000';
 
+CREATE FUNCTION onceq.claim_any(queues text[], weights int[] DEFAULT NULL, count int DEFAULT 1,
+	lease interval DEFAULT NULL, wait interval DEFAULT '0', worker text DEFAULT NULL, hold text DEFAULT 'time')
+RETURNS TABLE (queue text, id bigint, token bigint, attempt int, payload jsonb, headers jsonb, priority int,
+	enqueued_at timestamptz, lease_until timestamptz)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_claim_any';
+COMMENT ON FUNCTION onceq.claim_any(text[], int[], int, interval, interval, text, text) IS
+'leases up to count ready jobs of one of 1 to 32 queues: of the first that has any, in the order given or, with weights (1 to 1000 each), in an order drawn by lot for each call; queues without ready jobs and paused ones are passed over; wait: until any of them has one; otherwise as onceq.claim(); errors: as onceq.claim(), 2202E';
+
 CREATE FUNCTION onceq.ack(token bigint)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_ack';
 COMMENT ON FUNCTION onceq.ack(bigint) IS

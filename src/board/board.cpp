@@ -29,8 +29,6 @@ struct Place
 {
 	core::Board board;
 	ConditionVariable changed;
-	ConditionVariable ready;
-	std::atomic<std::uint32_t> waiters; // for ready
 };
 
 // At the start of our shared memory; places, pool and leases follow. Written at start only.
@@ -129,8 +127,6 @@ initialise(void *)
 		board->key = core::BoardKey{};
 		board->phase = core::BoardPhase::free;
 		ConditionVariableInit(&place[i].changed);
-		ConditionVariableInit(&place[i].ready);
-		new (&place[i].waiters) std::atomic<std::uint32_t>(0);
 	}
 	core::FramePool::create(frame_pool, frame_count());
 	core::LeaseTable::create(lease_table, base::settings.lease_slots);
@@ -372,34 +368,6 @@ wait_for_change(std::uint32_t index, core::Monotonic deadline)
 		return false;
 	return !ConditionVariableTimedSleep(&place[index].changed, static_cast<long>(left / 1000 + 1),
 										PG_WAIT_EXTENSION);
-}
-
-void
-wake_claimers(std::uint32_t index, std::int64_t jobs) noexcept
-{
-	// Whoever is counted here after the jobs became ready will see them: both sides pass through B.
-	std::int64_t const waiters = place[index].waiters.load(std::memory_order_relaxed);
-	for (std::int64_t i = 0; i < Min(jobs, waiters); i++)
-		ConditionVariableSignal(&place[index].ready);
-}
-
-Waiter::Waiter(std::uint32_t index) : index_(index)
-{
-	place[index].waiters.fetch_add(1, std::memory_order_relaxed);
-	ConditionVariablePrepareToSleep(&place[index].ready);
-}
-
-void
-Waiter::sleep(core::Microseconds span)
-{
-	ConditionVariableTimedSleep(&place[index_].ready, static_cast<long>(span / 1000 + 1), PG_WAIT_EXTENSION);
-}
-
-void
-Waiter::leave()
-{
-	ConditionVariableCancelSleep();
-	place[index_].waiters.fetch_sub(1, std::memory_order_relaxed);
 }
 
 std::uint64_t

@@ -86,24 +86,6 @@ ConditionVariable &changed(std::uint32_t index);
 // and returns, so that its caller looks again; who is done calls ConditionVariableCancelSleep.
 bool wait_for_change(std::uint32_t index, core::Monotonic deadline);
 
-// That many jobs became ready: wakes so many of those who wait for one. Outside of B; never fails.
-void wake_claimers(std::uint32_t index, std::int64_t jobs) noexcept;
-
-// A session that waits for a ready job. Registered before it looks at the board, so that nothing that
-// becomes ready afterwards is missed. Whoever registers leaves, also on ERROR and FATAL.
-class Waiter
-{
-  public:
-	explicit Waiter(std::uint32_t index);
-	// Until woken, or for this long.
-	void sleep(core::Microseconds span);
-	// Passes a wake-up on that came too late.
-	void leave();
-
-  private:
-	std::uint32_t index_;
-};
-
 // 64 bits nobody can guess.
 std::uint64_t random_bits();
 

@@ -6,6 +6,7 @@
 #include "base/fault.hpp"
 #include "base/settings.hpp"
 #include "board/effects.hpp"
+#include "board/waiters.hpp"
 #include "notify/notify.hpp"
 
 extern "C" {
@@ -335,7 +336,12 @@ reserve_id(catalog::Queue const &queue, int priority, core::Wall due)
 Entry *
 begin_claim(Handle const &board)
 {
-	Entry *const entry = add_entry(EntryKind::claimed, board);
+	// One that found nothing, and waits or looks elsewhere, goes on with its entry.
+	bool const unused = newest != nullptr && newest->kind == EntryKind::claimed &&
+						newest->subtransaction == GetCurrentSubTransactionId() &&
+						newest->claimed.token == core::no_token;
+	Entry *const entry = unused ? newest : add_entry(EntryKind::claimed, board);
+	entry->board = board;
 	entry->claimed = {core::no_token, -1};
 	return entry;
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
+#include "core/turn.hpp"
+
 #include "base/require.hpp"
 #include "base/wall.hpp"
 #include "delivery/delivery.hpp"
@@ -39,12 +41,73 @@ count_argument(FunctionCallInfo fcinfo, int number)
 }
 
 catalog::Queue
-consumers_queue(FunctionCallInfo fcinfo, int number)
+consumers_queue(text const *name)
 {
-	require_argument(fcinfo, number, "queue");
-	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(number));
+	catalog::Queue const queue = catalog::find_queue(name);
 	catalog::require_privilege(queue, catalog::may_claim);
 	return queue;
+}
+
+// Into a request for one queue.
+void
+queue_argument(FunctionCallInfo fcinfo, int number, ClaimRequest &request)
+{
+	require_argument(fcinfo, number, "queue");
+	request.queue = static_cast<catalog::Queue *>(palloc(sizeof(catalog::Queue)));
+	request.queue[0] = consumers_queue(PG_GETARG_TEXT_PP(number));
+	request.queue_count = 1;
+}
+
+void
+require_distinct(ClaimRequest const &request)
+{
+	catalog::Queue const &last = request.queue[request.queue_count - 1];
+	for (int i = 0; i < request.queue_count - 1; i++)
+		if (request.queue[i].id == last.id)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("queue \"%s\" is given more than once", last.name)));
+}
+
+void
+queues_argument(FunctionCallInfo fcinfo, int number, ClaimRequest &request)
+{
+	require_argument(fcinfo, number, "queues");
+	Elements const names = elements_argument(fcinfo, number, "queues");
+	if (names.count < 1 || names.count > core::turn_queues_max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("number of queues is out of range"),
+						errdetail("It must be between 1 and %d.", core::turn_queues_max)));
+	request.queue = static_cast<catalog::Queue *>(palloc(sizeof(catalog::Queue) * names.count));
+	for (int i = 0; i < names.count; i++)
+	{
+		if (names.is_null[i])
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a queue must not be null"),
+							errdetail("Element %d of queues is null.", i + 1)));
+		request.queue[request.queue_count++] = consumers_queue(DatumGetTextPP(names.value[i]));
+		require_distinct(request);
+	}
+}
+
+void
+weights_argument(FunctionCallInfo fcinfo, int number, ClaimRequest &request)
+{
+	if (PG_ARGISNULL(number))
+		return;
+	Elements const weights = elements_argument(fcinfo, number, "weights");
+	if (weights.count != request.queue_count)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("queues and weights must have the same length")));
+	auto *const weight = static_cast<int *>(palloc(sizeof(int) * weights.count));
+	for (int i = 0; i < weights.count; i++)
+	{
+		if (weights.is_null[i])
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a weight must not be null"),
+							errdetail("Element %d of weights is null.", i + 1)));
+		weight[i] = DatumGetInt32(weights.value[i]);
+		if (weight[i] < 1 || weight[i] > core::weight_max)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a weight is out of range"),
+							errdetail("It must be between 1 and %d.", core::weight_max)));
+	}
+	request.weight = weight;
 }
 
 core::LeaseHold
@@ -74,6 +137,17 @@ wait_argument(FunctionCallInfo fcinfo, int number)
 	return wait;
 }
 
+// count, lease, wait, worker, hold
+void
+claim_arguments(FunctionCallInfo fcinfo, int first, ClaimRequest &request)
+{
+	request.count = count_argument(fcinfo, first);
+	request.span = lease_argument(fcinfo, first + 1);
+	request.wait = wait_argument(fcinfo, first + 2);
+	request.worker = optional_cstring(fcinfo, first + 3);
+	request.hold = hold_argument(fcinfo, first + 4);
+}
+
 } // namespace
 
 // claim(queue, count, lease, wait, worker, hold)
@@ -82,12 +156,23 @@ ONCEQ_FUNCTION(onceq_claim)
 	base::require_claimable("onceq.claim()");
 	require_from(fcinfo, "onceq.claim");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	ClaimRequest request{consumers_queue(fcinfo, 0)};
-	request.count = count_argument(fcinfo, 1);
-	request.span = lease_argument(fcinfo, 2, request.queue);
-	request.wait = wait_argument(fcinfo, 3);
-	request.worker = optional_cstring(fcinfo, 4);
-	request.hold = hold_argument(fcinfo, 5);
+	ClaimRequest request{};
+	queue_argument(fcinfo, 0, request);
+	claim_arguments(fcinfo, 1, request);
+	claim(fcinfo, request);
+	PG_RETURN_NULL();
+}
+
+// claim_any(queues, weights, count, lease, wait, worker, hold)
+ONCEQ_FUNCTION(onceq_claim_any)
+{
+	base::require_claimable("onceq.claim_any()");
+	require_from(fcinfo, "onceq.claim_any");
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	ClaimRequest request{};
+	queues_argument(fcinfo, 0, request);
+	weights_argument(fcinfo, 1, request);
+	claim_arguments(fcinfo, 2, request);
 	claim(fcinfo, request);
 	PG_RETURN_NULL();
 }
@@ -96,7 +181,8 @@ ONCEQ_FUNCTION(onceq_claim)
 ONCEQ_FUNCTION(onceq_next_claim_at)
 {
 	base::require_claimable("onceq.next_claim_at()");
-	catalog::Queue const queue = consumers_queue(fcinfo, 0);
+	require_argument(fcinfo, 0, "queue");
+	catalog::Queue const queue = consumers_queue(PG_GETARG_TEXT_PP(0));
 	core::Wall const at = queue.paused ? core::wall_never : next_claim_at(queue);
 	if (at == core::wall_never)
 		PG_RETURN_NULL();
@@ -109,12 +195,12 @@ ONCEQ_FUNCTION(onceq_ack_and_claim)
 	base::require_writable("onceq.ack_and_claim()");
 	require_from(fcinfo, "onceq.ack_and_claim");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	ClaimRequest request{consumers_queue(fcinfo, 1)};
+	ClaimRequest request{};
+	queue_argument(fcinfo, 1, request);
 	request.count = count_argument(fcinfo, 2);
-	request.span = lease_argument(fcinfo, 3, request.queue);
+	request.span = lease_argument(fcinfo, 3);
 	request.worker = "";
 	request.hold = core::LeaseHold::time;
-	request.wait = 0;
 	if (!PG_ARGISNULL(0))
 	{
 		auto *const lease = static_cast<board::LeaseCopy *>(palloc(sizeof(board::LeaseCopy)));

@@ -25,8 +25,17 @@ inline constexpr core::Microseconds delay_max = 366 * 24 * 3600 * core::microsec
 void require_argument(FunctionCallInfo fcinfo, int number, char const *name);
 char const *optional_cstring(FunctionCallInfo fcinfo, int number);
 
-// The lease span asked for, or the queue's; raises 22023 out of range.
-core::Microseconds lease_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue);
+// The elements of an array; raises 2202E unless it is one-dimensional.
+struct Elements
+{
+	Datum *value;
+	bool *is_null;
+	int count;
+};
+Elements elements_argument(FunctionCallInfo fcinfo, int number, char const *name);
+
+// The lease span asked for, or 0: the queue's; raises 22023 out of range.
+core::Microseconds lease_argument(FunctionCallInfo fcinfo, int number);
 
 // ---- a lease as its holder sees it (delivery_lease.cpp)
 
@@ -42,27 +51,31 @@ int require_available(board::LeaseCopy const &lease, core::JobId id);
 
 // ---- verbs
 
+// Jobs of one of the queues: the first one, in the order given or drawn by lot, that has any. A lease is
+// of one queue.
 struct ClaimRequest
 {
-	catalog::Queue queue;
+	catalog::Queue *queue;
+	int queue_count;
+	int const *weight; // nullptr: in the order given
 	int count;
-	core::Microseconds span;
+	core::Microseconds span; // 0: the queue's own
 	core::LeaseHold hold;
 	char const *worker;
 	core::Microseconds wait; // for the first job
 };
 
-// Puts the claimed jobs into the result of fcinfo, a materialised set.
+// Puts the claimed jobs into the result of fcinfo, a materialised set. Waits for them if asked to.
 void claim(FunctionCallInfo fcinfo, ClaimRequest &request);
+
+// The same from one queue, and at once. Returns how many.
+int claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue const &queue);
 
 // What the queue allows to start, as this session knows it.
 core::Limits limits_of(catalog::Queue const &queue);
 
 // When a claim may return a job, if nothing happens but that time passes; wall_never: not by that alone.
 core::Wall next_claim_at(catalog::Queue const &queue);
-
-// Sleeps until a job of the queue may be claimed, and refreshes what is known of the queue. Raises 42704.
-void wait_for_jobs(catalog::Queue &queue, core::Microseconds at_most);
 
 // Ends all available jobs of the lease, or those of the set, as succeeded. Returns how many.
 int64 ack(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSet const &jobs);

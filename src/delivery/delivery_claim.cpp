@@ -7,8 +7,8 @@
 #include "base/settings.hpp"
 #include "base/wall.hpp"
 #include "board/journal.hpp"
-#include "board/session.hpp"
 #include "board/transaction.hpp"
+#include "board/waiters.hpp"
 #include "delivery/delivery.hpp"
 #include "store/store.hpp"
 
@@ -27,6 +27,7 @@ namespace onceq::delivery {
 namespace {
 
 enum ClaimColumn {
+	claim_queue, // of onceq.claim_any() only
 	claim_id,
 	claim_token,
 	claim_attempt,
@@ -41,11 +42,14 @@ enum ClaimColumn {
 struct Claim
 {
 	ClaimRequest const &request;
+	catalog::Queue const &queue;
 	ReturnSetInfo *result;
+	bool names_queue;
 	board::Handle board;
 	board::Entry *entry;
 	core::LeaseSlot *lease; // nullptr: nothing was ready
 	core::Token token;
+	core::Microseconds span;
 	core::Wall watermark;    // when the jobs were taken
 	core::Wall lease_until;
 	core::JobSet historied;  // jobs with outcomes to look up
@@ -62,13 +66,14 @@ struct Claim
 };
 
 core::LeaseHolder
-holder_of(ClaimRequest const &request)
+holder_of(Claim const &claim)
 {
+	ClaimRequest const &request = claim.request;
 	core::LeaseHolder holder{};
 	holder.process = MyProcPid;
 	holder.role = GetUserId();
 	holder.hold = request.hold;
-	holder.span = request.span;
+	holder.span = claim.span;
 	holder.claimed_at = base::now_wall();
 	// Cut between characters: half a one would spoil every text it gets into.
 	int const length = pg_mbcliplen(request.worker, static_cast<int>(strlen(request.worker)),
@@ -98,9 +103,9 @@ leases_max()
 int
 take_jobs(Claim &claim)
 {
-	core::LeaseHolder const holder = holder_of(claim.request);
+	core::LeaseHolder const holder = holder_of(claim);
 	std::uint64_t const random = board::random_bits();
-	core::Limits const limits = limits_of(claim.request.queue);
+	core::Limits const limits = limits_of(claim.queue);
 	core::Monotonic const now = limits.rate.limit > 0 ? base::now_monotonic() : core::monotonic_always;
 	core::Refusal refusal = core::Refusal::not_standing;
 	bool no_slot = false;
@@ -132,11 +137,11 @@ take_jobs(Claim &claim)
 		}
 	}
 	if (refusal == core::Refusal::not_standing)
-		board::raise_no_such_queue(claim.request.queue);
+		board::raise_no_such_queue(claim.queue);
 	if (taken == 0 && refusal == core::Refusal::no_memory)
 		board::raise_no_state_memory();
 	if (no_slot)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many leases of queue \"%s\" are held", claim.request.queue.name),
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many leases of queue \"%s\" are held", claim.queue.name),
 						errhint("Claim more jobs at once, or increase onceq.lease_slots or"
 								" onceq.queue_lease_share.")));
 	return taken;
@@ -146,7 +151,7 @@ take_jobs(Claim &claim)
 int
 take_more(Claim &claim, int wanted)
 {
-	core::Limits const limits = limits_of(claim.request.queue);
+	core::Limits const limits = limits_of(claim.queue);
 	core::Monotonic const now = limits.rate.limit > 0 ? base::now_monotonic() : core::monotonic_always;
 	core::Refusal refusal;
 	board::Locked board(claim.board.index);
@@ -175,7 +180,10 @@ put_row(Claim &claim, store::Job const &job, int attempt)
 	values[claim_priority] = Int32GetDatum(job.priority);
 	values[claim_enqueued_at] = TimestampTzGetDatum(job.enqueued_at.us);
 	values[claim_lease_until] = TimestampTzGetDatum(claim.lease_until.us);
-	tuplestore_putvalues(claim.result->setResult, claim.result->setDesc, values, nulls);
+	if (claim.names_queue)
+		values[claim_queue] = CStringGetTextDatum(claim.queue.name);
+	int const first = claim.names_queue ? claim_queue : claim_id;
+	tuplestore_putvalues(claim.result->setResult, claim.result->setDesc, values + first, nulls + first);
 	MemoryContextReset(claim.row_context);
 	claim.returned++;
 }
@@ -218,11 +226,11 @@ read_runs(Claim &claim, int from_run)
 		claim.history = store::History{};
 		if (claim.historied.contains(claim.run.job)) // the only one of its run
 		{
-			claim.history = store::read_history(claim.request.queue.id, claim.run.first);
+			claim.history = store::read_history(claim.queue.id, claim.run.first);
 			claim.run.attempt = claim.history.failed_attempts + 1;
 		}
 		claim.attempt_of_run[i] = claim.run.attempt;
-		store::read_jobs(claim.request.queue.id, claim.run.first, claim.run.last, visit_job, &claim);
+		store::read_jobs(claim.queue.id, claim.run.first, claim.run.last, visit_job, &claim);
 	}
 }
 
@@ -299,7 +307,7 @@ settle(Claim &claim, bool &suspicious)
 	else if (suspicious)
 		lease.journal.store(core::LeaseJournal::wanted, std::memory_order_release);
 	else
-		core::hold(*board, lease, base::now_monotonic() + claim.request.span);
+		core::hold(*board, lease, base::now_monotonic() + claim.span);
 	return true;
 }
 
@@ -309,18 +317,22 @@ hold_when_journalled(Claim &claim)
 	board::wait_until_journalled(claim.board, claim.token);
 	board::Locked board(claim.board.index);
 	if (core::owns(*claim.lease, claim.token))
-		core::hold(*board, *claim.lease, base::now_monotonic() + claim.request.span);
+		core::hold(*board, *claim.lease, base::now_monotonic() + claim.span);
 }
 
-// Returns how many jobs it claimed.
+} // namespace
+
 int
-claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request)
+claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue const &queue)
 {
-	Claim claim{request, reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), board::open(request.queue)};
+	Claim claim{request, queue, reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo)};
+	claim.names_queue = claim.result->setDesc->natts == claim_column_count;
+	claim.span = request.span != 0 ? request.span : queue.lease;
+	claim.board = board::open(queue);
 	claim.entry = board::begin_claim(claim.board);
 	if (take_jobs(claim) == 0)
 		return 0;
-	claim.lease_until = base::now_wall() + request.span;
+	claim.lease_until = base::now_wall() + claim.span;
 	claim.findings.earliest_due = core::wall_never;
 	claim.fixed_snapshot = IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : nullptr;
 	claim.attempt_of_run = static_cast<int *>(palloc0(sizeof(int) * core::lease_runs_max));
@@ -331,30 +343,13 @@ claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request)
 	FAULT_POINT("claim: after fetch");
 	bool suspicious = false;
 	if (!settle(claim, suspicious))
-		board::raise_no_such_queue(request.queue);
+		board::raise_no_such_queue(queue);
 	board::wake_claimers(claim.board.index, claim.freed);
 	if (suspicious)
 		hold_when_journalled(claim);
 	FAULT_POINT("claim: after hold");
 	MemoryContextDelete(claim.row_context);
 	return claim.returned;
-}
-
-} // namespace
-
-void
-claim(FunctionCallInfo fcinfo, ClaimRequest &request)
-{
-	core::Monotonic const deadline = base::now_monotonic() + request.wait;
-	if (request.hold == core::LeaseHold::session)
-		board::lose_leases_at_exit();
-	while (request.queue.paused || claim_now(fcinfo, request) == 0)
-	{
-		core::Microseconds const left = deadline.us - base::now_monotonic().us;
-		if (left <= 0)
-			return;
-		wait_for_jobs(request.queue, left);
-	}
 }
 
 } // namespace onceq::delivery

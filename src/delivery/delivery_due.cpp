@@ -9,6 +9,7 @@
 #include "base/settings.hpp"
 #include "board/board.hpp"
 #include "board/each_queue.hpp"
+#include "board/waiters.hpp"
 #include "delivery/delivery.hpp"
 #include "store/store.hpp"
 

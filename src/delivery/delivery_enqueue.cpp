@@ -10,9 +10,7 @@
 
 extern "C" {
 #include <access/detoast.h>
-#include <catalog/pg_type.h>
 #include <funcapi.h>
-#include <utils/array.h>
 }
 
 namespace onceq::delivery {
@@ -128,32 +126,12 @@ producers_queue(FunctionCallInfo fcinfo)
 	return queue;
 }
 
-struct Elements
-{
-	Datum *value;
-	bool *is_null;
-	int count;
-};
-
-Elements
-elements_of(FunctionCallInfo fcinfo, int number, char const *name)
-{
-	ArrayType *const array = PG_GETARG_ARRAYTYPE_P(number);
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("%s must be one-dimensional", name)));
-	Elements elements;
-	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &elements.value, &elements.is_null,
-					  &elements.count);
-	return elements;
-}
-
 // The jobs of enqueue_many, checked, without ids.
 store::NewJob *
 jobs_of(FunctionCallInfo fcinfo, Options const &options, int &count)
 {
-	Elements const payloads = elements_of(fcinfo, 1, "payloads");
-	Elements const headers = PG_ARGISNULL(2) ? Elements{} : elements_of(fcinfo, 2, "headers");
+	Elements const payloads = elements_argument(fcinfo, 1, "payloads");
+	Elements const headers = PG_ARGISNULL(2) ? Elements{} : elements_argument(fcinfo, 2, "headers");
 	count = payloads.count;
 	if (count > enqueue_many_max)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many jobs in one call"),

@@ -7,6 +7,7 @@
 #include "base/wall.hpp"
 #include "board/journal.hpp"
 #include "board/transaction.hpp"
+#include "board/waiters.hpp"
 #include "delivery/delivery.hpp"
 #include "notify/notify.hpp"
 
@@ -124,7 +125,7 @@ ONCEQ_FUNCTION(onceq_extend)
 	look_up_lease(PG_GETARG_INT64(0), *held, queue);
 	catalog::require_privilege(queue, catalog::may_claim);
 	core::Microseconds const span =
-		PG_ARGISNULL(1) ? held->holder.span : lease_argument(fcinfo, 1, queue);
+		PG_ARGISNULL(1) ? held->holder.span : lease_argument(fcinfo, 1);
 	bool extended = false;
 	{
 		board::Locked board(held->board.index);

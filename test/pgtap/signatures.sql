@@ -6,7 +6,7 @@
 \pset tuples_only true
 
 BEGIN;
-SELECT plan(20);
+SELECT plan(22);
 
 -- name, arguments, result; S: a set
 CREATE TEMP TABLE promised (name text, arguments text, result text);
@@ -24,6 +24,7 @@ INSERT INTO promised VALUES
 	('enqueue_many', 'queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL::jsonb[], priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval', 'SETOF bigint'),
 	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
 	('next_claim_at', 'queue text', 'timestamp with time zone'),
+	('claim_any', 'queues text[], weights integer[] DEFAULT NULL::integer[], count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(queue text, id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
 	('ack', 'token bigint', 'bigint'),
 	('ack', 'token bigint, id bigint, result jsonb DEFAULT NULL::jsonb', 'bigint'),
 	('ack', 'token bigint, ids bigint[]', 'bigint'),
@@ -75,6 +76,8 @@ SELECT lives_ok($$ SELECT onceq.enqueue_many('named', payloads => '{1,2}', heade
 SELECT lives_ok($$ SELECT * FROM onceq.claim(queue => 'named', count => 2, lease => '1 min', wait => '0', worker => 'w', hold => 'time') $$, 'claim by names');
 SELECT lives_ok($$ SELECT onceq.create_consumer(consumer => 'named', retention => '1 day', if_not_exists => true) $$, 'create_consumer by names');
 SELECT lives_ok($$ SELECT onceq.once(consumer => 'named', event_id => '1', topic => 't'), onceq.once_many('named', event_ids => '{1,2}', topic => 't'), onceq.is_processed('named', event_id => '1') $$, 'once by names');
+SELECT lives_ok($$ SELECT * FROM onceq.claim_any(queues => '{named}', weights => '{1}', count => 2, lease => '1 min', wait => '0', worker => 'w', hold => 'time') $$, 'claim_any by names');
+SELECT lives_ok($$ SELECT * FROM onceq.claim('named') UNION ALL SELECT id, token, attempt, payload, headers, priority, enqueued_at, lease_until FROM onceq.claim_any('{named}') $$, 'literals of unknown type find their function');
 
 -- Columns that clients name.
 SELECT set_eq($$ SELECT attnum::int, attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'onceq.job_info'::regclass AND attnum > 0 $$,

@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(62);
+SELECT plan(69);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -22,6 +22,7 @@ CREATE FUNCTION i(text) RETURNS bigint LANGUAGE sql AS 'SELECT id FROM codes WHE
 SELECT throws_ok('SELECT onceq.enqueue(''none'', ''1'')', '42704', 'queue "none" does not exist');
 SELECT throws_ok('SELECT onceq.enqueue_many(''none'', ''{1}'')', '42704');
 SELECT throws_ok('SELECT * FROM onceq.claim(''none'')', '42704');
+SELECT throws_ok('SELECT * FROM onceq.claim_any(''{codes,none}'')', '42704', 'queue "none" does not exist');
 SELECT throws_ok('SELECT * FROM onceq.ack_and_claim(NULL, ''none'')', '42704');
 SELECT throws_ok('SELECT onceq.next_claim_at(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.job(''none'', 1)', '42704');
@@ -59,6 +60,10 @@ SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', delay => ''367 days'')'
 SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', 1001)', '22023', 'count is out of range');
 SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', lease => ''1 ms'')', '22023', 'lease is out of range');
 SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', hold => ''x'')', '22023');
+SELECT throws_ok('SELECT * FROM onceq.claim_any(''{}'')', '22023', 'number of queues is out of range');
+SELECT throws_ok('SELECT * FROM onceq.claim_any(''{codes,codes}'')', '22023', 'queue "codes" is given more than once');
+SELECT throws_ok('SELECT * FROM onceq.claim_any(''{codes}'', ''{0}'')', '22023', 'a weight is out of range');
+SELECT throws_ok('SELECT * FROM onceq.claim_any(''{{codes}}'')', '2202E', 'queues must be one-dimensional');
 SELECT throws_ok('SELECT onceq.nack(t(''held''), i(''held''), retry_in => ''-1 s'')', '22023', 'retry_in is out of range');
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', to_jsonb(repeat(''x'', 300000)))', '54000', 'payload is too large');
 SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', array_fill(''1''::jsonb, ARRAY[10001]))', '54000', 'too many jobs in one call');
@@ -68,6 +73,7 @@ SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', array_fill(''1''::jsonb, 
 
 SELECT throws_ok('SELECT onceq.claim(''codes'')', '0A000');
 SELECT throws_ok('SELECT (onceq.claim(''codes'')).*', '0A000');
+SELECT throws_ok('SELECT onceq.claim_any(''{codes}'')', '0A000');
 SELECT throws_ok('SELECT onceq.ack_and_claim(NULL, ''codes'')', '0A000');
 SET default_transaction_read_only = on;
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'')', '25006');
@@ -79,6 +85,7 @@ RESET default_transaction_read_only;
 SET ROLE codes_nobody;
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'')', '42501', 'permission denied for queue "codes"');
 SELECT throws_ok('SELECT * FROM onceq.claim(''codes'')', '42501');
+SELECT throws_ok('SELECT * FROM onceq.claim_any(''{codes}'')', '42501');
 SELECT throws_ok('SELECT onceq.jobs(''codes'')', '42501');
 SELECT throws_ok('SELECT onceq.ack(t(''held''))', '42501', 'the lease was granted to another role');
 SELECT throws_ok('SELECT onceq.create_queue(''codes.new'')', '42501', 'permission denied to create a queue');

@@ -1,6 +1,7 @@
 # A waiting claim sleeps, and returns when a job becomes ready by whatever way: commit of a producer,
 # due time, release, failed attempt, end of a lease, purge rolled back. Of several that wait each job goes
-# to one; a client that hung up gets nothing (Invariant 1: the job is delivered to another).
+# to one; a client that hung up gets nothing (Invariant 1: the job is delivered to another). A claim that waits
+# for several queues is woken by each of them, and passes a wake-up on that it can do nothing with.
 use strict;
 use warnings;
 use FindBin;
@@ -12,14 +13,16 @@ use Test::More;
 my $node = start_node('waiting', 'onceq.worker_naptime' => 200);
 query($node, "SELECT onceq.create_queue('w', lease => '1 h', backoff_base => '0')");
 
-# Starts a claim that waits, and returns when it does.
+# Starts a claim that waits, for one queue or several, and returns when it does.
 sub start_waiting
 {
-	my ($queue, %arguments) = @_;
+	my ($queues, %arguments) = @_;
 	my $session = session($node);
 	my $pid = pid_of($session);
 	my $wait = $arguments{wait} // '50 s';
-	start_query($session, "SELECT payload FROM onceq.claim('$queue', wait => '$wait')");
+	my $claim = $queues =~ /[{]/ ? 'claim_any' : 'claim';
+	$session->query_safe("SET ROLE $arguments{role}") if $arguments{role};
+	start_query($session, "SELECT payload FROM onceq.$claim('$queues', wait => '$wait')");
 	$node->poll_query_until('postgres',
 		"SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pid")
 	  or die 'the claim does not wait';
@@ -83,6 +86,72 @@ query($node, q{SELECT onceq.enqueue_many('many', test.payloads(8))});
 my @got = sort { $a <=> $b } map { (end_query($_))[0] } @waiting;
 is("@got", '1 2 3 4 5 6 7 8', 'eight sessions wait, eight jobs come: one each');
 close_session($_) for @waiting;
+
+# ---- several queues
+
+query($node, "SELECT onceq.create_queue(q, lease => '1 h') FROM unnest('{one,two,three}'::text[]) q");
+wakes('{one,two,three}', "a job of $_", sub { query($node, qq{SELECT onceq.enqueue('$_', '"$_"')}) }, qq{"$_"})
+  for 'one', 'two', 'three';
+wakes('{one,two,three}', 'a due time', sub { query($node, q{SELECT onceq.enqueue('three', '"due"', delay => '300 ms')}) }, '"due"');
+
+query($node, "SELECT onceq.pause_queue('one')");
+query($node, q{SELECT onceq.enqueue('one', '"paused"')});
+wakes('{one,two}', 'a job beside a paused queue', sub { query($node, q{SELECT onceq.enqueue('two', '"not paused"')}) }, '"not paused"');
+wakes('{one,two}', 'the end of the pause', sub { query($node, "SELECT onceq.resume_queue('one')") }, '"paused"');
+
+my @lines = ('{one,two,three}', '{two,three,one}', '{three,one,two}') x 2;
+@waiting = map { (start_waiting($_))[0] } @lines;
+query($node, qq{SELECT onceq.enqueue('$_', '"$_ $_"'), onceq.enqueue('$_', '"$_ $_"')}) for 'two', 'three', 'one';
+@got = sort map { (end_query($_))[0] } @waiting;
+is("@got", '"one one" "one one" "three three" "three three" "two two" "two two"', 'each of six jobs of three queues goes to one of six sessions');
+close_session($_) for @waiting;
+
+# Woken by the second queue, it takes a job of the first: the next one in the second queue's line gets its job. It
+# would find it anyway when it looks up, after five seconds.
+my ($both, $both_pid) = start_waiting('{one,two}');
+my ($next) = start_waiting('two');
+kill 'STOP', $both_pid;
+query($node, q{SELECT onceq.enqueue('two', '"for the next"')});
+query($node, q{SELECT onceq.enqueue('one', '"for both"')});
+kill 'CONT', $both_pid;
+my $end = time + 4;
+while (time < $end) { last if query($node, q{SELECT ready FROM onceq.queue_stats WHERE queue = 'two'}) eq '0'; }
+is(query($node, q{SELECT ready FROM onceq.queue_stats WHERE queue = 'two'}), '0', 'a wake-up that is not used is passed on');
+is((end_query($both))[0], '"for both"', 'queues are looked at in the order given');
+is((end_query($next))[0], '"for the next"', '… and the other one gets what is left');
+close_session($_) for $both, $next;
+
+query($node, "CREATE ROLE consumer; SELECT onceq.grant_consumer('one', 'consumer'), onceq.grant_consumer('two', 'consumer')");
+my ($revoked) = start_waiting('{one,two}', role => 'consumer');
+query($node, format_revoke('two'));
+query($node, q{SELECT onceq.enqueue('one', '"kept"')});
+is((end_query($revoked))[1], '42501', 'a privilege that is revoked ends the wait');
+is(query($node, q{SELECT payload FROM onceq.claim('one')}), '"kept"', '… and takes no job along');
+close_session($revoked);
+
+sub format_revoke
+{
+	my ($queue) = @_;
+	return sprintf 'REVOKE ALL ON %s FROM consumer', query($node, "SELECT privileges FROM onceq.queues WHERE queue = '$queue'");
+}
+
+# Sleepers sleep: how often they give the processor up tells how often they had it.
+my @sleepers = map { [ start_waiting('{one,two,three}') ] } 1 .. 20;
+my $switches = switches(@sleepers);
+query($node, 'SELECT pg_sleep(3)');
+cmp_ok(switches(@sleepers) - $switches, '<=', 2 * @sleepers, 'who waits does not poll');
+query($node, 'SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query ~ $$^SELECT payload FROM onceq.claim_any$$');
+close_session($_->[0]) for @sleepers;
+
+sub switches
+{
+	my $sum = 0;
+	for my $sleeper (@_)
+	{
+		$sum += $1 if slurp_file("/proc/$sleeper->[1]/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
+	}
+	return $sum;
+}
 
 # ---- who does not get a job
 
