@@ -43,7 +43,9 @@ SET onceq.payload_max = '16MB';
 SELECT onceq.enqueue('large', large_payload(16 * 1024 * 1024, false)) > 0 AS largest;
 SELECT onceq.enqueue('large', large_payload(16 * 1024 * 1024 + 1, false));
 SELECT onceq.enqueue('large', large_payload(5000000, true)) > 0 AS random;
+\set VERBOSITY sqlstate
 SET onceq.payload_max = '17MB';
+\set VERBOSITY default
 RESET onceq.payload_max;
 SELECT length(payload #>> '{}') + 8 AS bytes FROM onceq.claim('large', 2);
 CREATE ROLE regress_large;

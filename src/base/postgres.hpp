@@ -12,6 +12,9 @@ extern "C" {
 #include <storage/lwlock.h>
 #include <utils/builtins.h>
 #include <utils/timestamp.h>
+#if PG_VERSION_NUM >= 160000
+#include <varatt.h>
+#endif
 }
 
 // Before PostgreSQL 16 PGDLLEXPORT was empty off Windows, and we build with hidden visibility on every
