@@ -15,7 +15,7 @@ SELECT count(*) FROM onceq.claim('look');
 SELECT onceq.enqueue('look', '"ready"') AS ready, onceq.enqueue('look', '"scheduled"', run_at => now() + '3 h', max_attempts => 9, priority => 7) AS scheduled \gset
 
 SELECT payload #>> '{}' AS job, state, priority, attempt, max_attempts, result, error, headers, queue,
-	CASE WHEN state IN ('running', 'succeeded') THEN worker END AS worker
+	worker
 FROM onceq.jobs('look');
 SELECT payload #>> '{}' AS job, enqueued_at <= clock_timestamp() AS enqueued, due_at > clock_timestamp() AS later, due_at - enqueued_at > '59 min' AS much_later,
 	claimed_at >= enqueued_at AS claimed, lease_until - claimed_at BETWEEN '9 min 59 s' AND '10 min 1 s' AS lease, finished_at >= enqueued_at AS finished FROM onceq.jobs('look');

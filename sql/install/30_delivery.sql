@@ -90,6 +90,16 @@ RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'o
 COMMENT ON FUNCTION onceq.extend(bigint, interval) IS
 'lets the lease last from now on for this time (100 ms to 12 h; NULL: as it was granted), at once and whatever becomes of the transaction, and returns its end; errors: OQ001 lease lost, 22023, 42501';
 
+CREATE FUNCTION onceq.cancel(queue text, id bigint)
+RETURNS bool LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_cancel';
+COMMENT ON FUNCTION onceq.cancel(text, bigint) IS
+'ends a scheduled, ready or running job as cancelled when the transaction commits; the holder of a running one cannot end it any more; false: there is no such job, or it has ended; errors: 22004, 42704, 42501, 55P03 another transaction is just changing the job, 40001 at commit: a running job was ended by others first, 53400 onceq.state_memory';
+
+CREATE FUNCTION onceq.cancelled(token bigint)
+RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'onceq_cancelled';
+COMMENT ON FUNCTION onceq.cancelled(bigint) IS
+'ids of the jobs that were cancelled while the lease held them: while there are any, onceq.ack(token) refuses to end the lease as a whole; errors: OQ001 the lease is not held, or all its jobs were cancelled, 42501';
+
 CREATE TYPE onceq.job_info AS (
 	queue text,
 	id bigint,

@@ -73,8 +73,7 @@ void
 settle_suspect(Audit &audit, Suspect const &suspect)
 {
 	store::History const history = store::read_history(audit.queue.id, suspect.id);
-	bool const dead = history.any && history.last != store::Outcome::failed;
-	bool const live = suspect.exists && !suspect.ended && !dead;
+	bool const live = suspect.exists && !suspect.ended && !history.is_finished();
 	core::JobState const is = settle_job(suspect.seized, live, history.any, suspect.priority,
 										 history.any ? history.due_at : suspect.run_at);
 	if (is != suspect.was)

@@ -18,8 +18,9 @@ void
 unpin_jobs(Entry &entry, core::Monotonic at_least) noexcept
 {
 	core::LeaseSlot *const lease = leases().find(entry.ended.token);
+	auto *const unpin = entry.ended.ending == core::Ending::cancelled ? core::unpin_cancelled : core::unpin;
 	if (entry.ended.pinned && lease != nullptr)
-		core::unpin(*lease, entry.ended.token, entry.ended.jobs, at_least);
+		unpin(*lease, entry.ended.token, entry.ended.jobs, at_least);
 	entry.ended.pinned = false;
 }
 

@@ -241,6 +241,15 @@ is_restorable(core::Board const &board, int32 queue, core::JobId id, int attempt
 	return !board.map.history(pool(), id) || store::read_history(queue, id).failed_attempts < attempt;
 }
 
+// Jobs that were cancelled while the lease held them: its holder is to learn of it.
+void
+note_cancelled(int32 queue, core::LeaseSlot &lease, Row const &row, core::JobId id)
+{
+	store::History const history = store::read_history(queue, id);
+	if (history.any && history.last == store::Outcome::cancelled && history.failed_attempts == row.attempt)
+		core::restore_cancelled(pool(), lease, id, id, row.priority, row.attempt);
+}
+
 void
 restore_row(core::Board &board, int32 queue, core::LeaseSlot &lease, Row const &row)
 {
@@ -251,6 +260,8 @@ restore_row(core::Board &board, int32 queue, core::LeaseSlot &lease, Row const &
 			end++;
 		if (end > first && !core::restore_run(board, pool(), lease, first, end - 1, row.priority, row.attempt))
 			return;
+		if (end <= row.last)
+			note_cancelled(queue, lease, row, end);
 		first = end + 1;
 	}
 }

@@ -12,6 +12,7 @@ struct LeaseCopy
 	core::Token token;
 	core::LeaseHolder holder;
 	core::JobSet jobs; // those of it that concern the reader
+	core::JobSet cancelled;
 	core::JobId base_id;
 	int job_count;
 	int run_count;
@@ -34,11 +35,15 @@ copy_lease(Handle const &board, core::LeaseSlot const &lease, core::JobSet const
 	copy.token = lease.token.load(std::memory_order_relaxed);
 	copy.holder = lease.holder;
 	copy.jobs = jobs;
+	copy.cancelled = lease.cancelled;
 	copy.base_id = runs.base_id;
 	copy.job_count = runs.job_count;
 	copy.run_count = runs.run_count;
 	for (int i = 0; i < runs.run_count; i++)
 		copy.run[i] = runs.run[i];
 }
+
+// The lease that holds this job, and the job's number in it; nullptr: none does. Requires: B, also shared.
+core::LeaseSlot *find_lease_of(std::uint32_t index, core::JobId id, int &job) noexcept;
 
 } // namespace onceq::board

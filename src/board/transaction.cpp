@@ -88,12 +88,17 @@ pin_all()
 			continue;
 		Locked board(entry->board.index);
 		core::LeaseSlot *const lease = leases().find(entry->ended.token);
+		auto *const pin = entry->ended.ending == core::Ending::cancelled ? core::pin_cancelled : core::pin;
 		entry->ended.pinned = lease != nullptr && board->key == entry->board.key &&
-							  core::pin(*lease, entry->ended.token, entry->ended.jobs);
+							  pin(*lease, entry->ended.token, entry->ended.jobs);
 		if (!entry->ended.pinned)
 			lost = entry;
 	}
 	// ABORT unpins those of this pass.
+	if (lost != nullptr && lost->ended.ending == core::Ending::cancelled)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("a running job was ended by others before it could be cancelled"),
+						errhint("Repeat the transaction.")));
 	if (lost != nullptr)
 		ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
 						errmsg("the lease was lost before the transaction could commit"),
@@ -442,6 +447,29 @@ settle_job(Entry *seized, bool live, bool history, int priority, core::Wall due)
 	seized->seized = {1, 0, core::JobState::none};
 	wake_claimers(seized->board.index, core::is_ready(state));
 	return state;
+}
+
+Entry *
+seize_job_if(catalog::Queue const &queue, core::JobId id, StateFilter wanted, core::JobState &is)
+{
+	Handle const handle = open(queue);
+	Entry *const entry = add_entry(EntryKind::seized, handle);
+	entry->seized = {1, 0, core::JobState::none};
+	bool stands = false;
+	bool is_wanted = false;
+	bool seized = false;
+	{
+		Locked board(handle.index);
+		stands = board.stands_for(handle.key);
+		is = board->map.state(pool(), id);
+		is_wanted = stands && id < board->next_id && wanted(is);
+		seized = is_wanted && core::seize_one(*board, pool(), id, entry->seized);
+	}
+	if (!stands)
+		raise_no_such_queue(queue);
+	if (is_wanted && !seized)
+		raise_no_state_memory();
+	return seized ? entry : nullptr;
 }
 
 Entry *

@@ -67,6 +67,11 @@ Entry *seize_job(Handle const &board, core::JobId id, core::JobState &was);
 // Gives it the state that the tables say; returns that. At once, whatever becomes of the transaction.
 core::JobState settle_job(Entry *seized, bool live, bool history, int priority, core::Wall due);
 
+// One job that is in a state that is wanted, taken away from everybody else until the end of the transaction, as
+// by seize_jobs; nullptr: it is not. is: its state. Raises 42704, 53400.
+using StateFilter = bool (*)(core::JobState state);
+Entry *seize_job_if(catalog::Queue const &queue, core::JobId id, StateFilter wanted, core::JobState &is);
+
 enum class Change : std::uint8_t {
 	ceiling_raised,   // value: the new ceiling
 	segment_prepared, // value: the number after it

@@ -272,6 +272,23 @@ unpin(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least) noe
 		lease.deadline.store(at_least.us, std::memory_order_relaxed);
 }
 
+bool
+pin_cancelled(LeaseSlot &lease, Token token, JobSet const &jobs) noexcept
+{
+	if (!pin(lease, token, jobs))
+		return false;
+	lease.cancelled |= jobs;
+	return true;
+}
+
+void
+unpin_cancelled(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least) noexcept
+{
+	if (owns(lease, token))
+		lease.cancelled -= jobs;
+	unpin(lease, token, jobs, at_least);
+}
+
 void
 end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs,
 	Ending ending, Wall due) noexcept
@@ -288,8 +305,9 @@ end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet c
 	});
 	int const count = jobs.size();
 	board.counters.succeeded += ending == Ending::succeeded ? count : 0;
-	board.counters.failed += ending == Ending::succeeded ? 0 : count;
+	board.counters.failed += ending == Ending::failed || ending == Ending::dead ? count : 0;
 	board.counters.dead += ending == Ending::dead ? count : 0;
+	board.counters.cancelled += ending == Ending::cancelled ? count : 0;
 	if (lease.state.load(std::memory_order_relaxed) == LeaseState::expiring)
 		board.counters.expired += count;
 	leave_lease(board, pool, table, lease, jobs);

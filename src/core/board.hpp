@@ -181,10 +181,16 @@ bool pin(LeaseSlot &lease, Token token, JobSet const &jobs) noexcept;
 // ABORT after a pin: HELD again, at least until the deadline given.
 void unpin(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least) noexcept;
 
+// pin and unpin for a transaction that cancels jobs of a lease that it need not hold. From here on the
+// lease says so, because its holder may have begun to work on them: "all of it" must not be taken as done.
+bool pin_cancelled(LeaseSlot &lease, Token token, JobSet const &jobs) noexcept;
+void unpin_cancelled(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least) noexcept;
+
 enum class Ending : std::uint8_t {
 	succeeded,
 	failed, // and comes again: ready, or waiting if due above the watermark
 	dead,
+	cancelled,
 };
 
 // COMMIT: the jobs leave the lease; the last one frees it.
@@ -295,6 +301,10 @@ bool place(Board &board, FramePool &pool, JobId first, JobId last, JobState stat
 // or the lease can take no more runs.
 bool restore_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority,
 				 int attempt) noexcept;
+
+// Jobs of a journalled lease that were cancelled: the lease restored says so again. false: it can take no more runs.
+bool restore_cancelled(FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority,
+					   int attempt) noexcept;
 
 // An outcome found in the tables: what first … last (of one segment) were → none. false: no memory.
 bool remove(Board &board, FramePool &pool, JobId first, JobId last) noexcept;

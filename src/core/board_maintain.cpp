@@ -161,6 +161,19 @@ restore_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId first, JobId 
 }
 
 bool
+restore_cancelled(FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority,
+				  int attempt) noexcept
+{
+	int const first_job = lease.job_count;
+	if (!add_run(pool, lease, first, last, priority))
+		return false;
+	set_attempt(pool, lease, lease.run_count - 1, attempt);
+	for (int job = first_job; job < lease.job_count; job++)
+		lease.cancelled.add(job);
+	return true;
+}
+
+bool
 remove(Board &board, FramePool &pool, JobId first, JobId last) noexcept
 {
 	for (JobId id = first; id <= last;)

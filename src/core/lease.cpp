@@ -239,6 +239,7 @@ LeaseTable::open(LeaseSlot &lease, std::uint32_t board, Token token, LeaseHolder
 	lease.held = JobSet{};
 	lease.pinned = JobSet{};
 	lease.released = JobSet{};
+	lease.cancelled = JobSet{};
 	lease.board.store(board, std::memory_order_relaxed);
 	lease.deadline.store(monotonic_never.us, std::memory_order_relaxed);
 	lease.journal.store(LeaseJournal::none, std::memory_order_relaxed);

@@ -78,6 +78,7 @@ struct LeaseSlot
 	JobSet held;
 	JobSet pinned;
 	JobSet released; // pinned until the worker has taken them out of the journal
+	JobSet cancelled; // by others, or pinned for that: no longer to be taken for done by the holder
 };
 static_assert(std::is_standard_layout_v<LeaseSlot>);
 static_assert(std::atomic<LeaseState>::is_always_lock_free);

@@ -209,7 +209,7 @@ ONCEQ_FUNCTION(onceq_ack_and_claim)
 		catalog::require_privilege(ended, catalog::may_ack);
 		request.worker = lease->holder.worker;
 		request.hold = lease->holder.hold;
-		ack(*lease, ended, lease->jobs);
+		ack_all(*lease, ended);
 	}
 	claim(fcinfo, request);
 	PG_RETURN_NULL();

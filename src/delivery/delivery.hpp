@@ -77,8 +77,9 @@ core::Limits limits_of(catalog::Queue const &queue);
 // When a claim may return a job, if nothing happens but that time passes; wall_never: not by that alone.
 core::Wall next_claim_at(catalog::Queue const &queue);
 
-// Ends all available jobs of the lease, or those of the set, as succeeded. Returns how many.
-int64 ack(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSet const &jobs);
+// Ends all available jobs of the lease as succeeded; returns how many. Raises OQ001 if one was cancelled while
+// the lease held it.
+int64 ack_all(board::LeaseCopy const &lease, catalog::Queue const &queue);
 
 // ---- chores of the worker, each in one transaction; return when they should run again
 

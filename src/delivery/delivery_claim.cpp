@@ -199,8 +199,8 @@ visit_job(store::Job const &job, void *argument)
 						 !XidInMVCCSnapshot(job.xmin, claim.fixed_snapshot);
 	store::History const &history = claim.history;
 	core::Wall const due = history.any ? history.due_at : job.run_at;
-	if (history.any && history.last != store::Outcome::failed)
-		return true; // finished: absent
+	if (history.is_finished())
+		return true; // absent
 	claim.present.add(number);
 	if (due > claim.watermark)
 	{

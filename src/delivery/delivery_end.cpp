@@ -2,6 +2,7 @@
 // ack, nack, reject: the ways in which a holder ends a delivery. Each asks under B, then inserts its
 // outcome rows; the board learns it when the transaction commits, if the lease is still held then.
 #include "base/clock.hpp"
+#include "base/errcode.hpp"
 #include "base/fault.hpp"
 #include "base/require.hpp"
 #include "base/wall.hpp"
@@ -112,7 +113,21 @@ take_max_attempts(store::Job const &job, void *argument)
 	return false;
 }
 
-} // namespace
+// Who ends the whole lease as succeeded says so of jobs, too, that were cancelled meanwhile.
+void
+require_uncancelled(board::LeaseCopy const &lease)
+{
+	if (lease.cancelled.empty())
+		return;
+	core::LeasedIds first{};
+	lease.runs().for_each(lease.cancelled, [&](core::LeasedIds const &ids) { first = first.first == 0 ? ids : first; });
+	ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
+					errmsg("job " INT64_FORMAT " of the lease was cancelled", first.first),
+					errdetail_plural("%d of its jobs was cancelled while lease " INT64_FORMAT " was held.",
+									 "%d of its jobs were cancelled while lease " INT64_FORMAT " was held.",
+									 lease.cancelled.size(), lease.cancelled.size(), lease.token),
+					errhint("Undo what was done for them, and end the others by their ids; onceq.cancelled() lists them.")));
+}
 
 int64
 ack(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSet const &jobs)
@@ -131,6 +146,15 @@ ack(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSet con
 	FAULT_POINT("ack: after insert");
 	pfree(rows.row);
 	return jobs.size();
+}
+
+} // namespace
+
+int64
+ack_all(board::LeaseCopy const &lease, catalog::Queue const &queue)
+{
+	require_uncancelled(lease);
+	return ack(lease, queue, lease.jobs);
 }
 
 void
@@ -181,7 +205,7 @@ ONCEQ_FUNCTION(onceq_ack)
 {
 	catalog::Queue queue;
 	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.ack()", catalog::may_ack, queue);
-	PG_RETURN_INT64(ack(*lease, queue, lease->jobs));
+	PG_RETURN_INT64(ack_all(*lease, queue));
 }
 
 // ack(token, ids)

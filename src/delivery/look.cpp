@@ -44,24 +44,15 @@ struct Live
 void
 look_at_lease(std::uint32_t index, core::JobId id, Live &live)
 {
-	core::LeaseTable &leases = board::leases();
-	for (std::uint32_t i = 0; i < leases.high_water(); i++)
-	{
-		core::LeaseSlot const &lease = leases.slot(i);
-		if (lease.token.load(std::memory_order_acquire) == core::no_token ||
-			lease.board.load(std::memory_order_relaxed) != index)
-			continue;
-		core::LeaseRuns const runs = core::runs_of(board::pool(), lease);
-		int const job = runs.job_of(id);
-		if (job < 0 || !lease.held.contains(job))
-			continue;
-		live.holder = lease.holder;
-		live.deadline = core::Monotonic{lease.deadline.load(std::memory_order_relaxed)};
-		core::JobSet only{};
-		only.add(job);
-		runs.for_each(only, [&](core::LeasedIds const &ids) { live.attempt = ids.attempt; });
+	int job;
+	core::LeaseSlot const *const lease = board::find_lease_of(index, id, job);
+	if (lease == nullptr)
 		return;
-	}
+	live.holder = lease->holder;
+	live.deadline = core::Monotonic{lease->deadline.load(std::memory_order_relaxed)};
+	core::JobSet only{};
+	only.add(job);
+	core::for_each_run(board::pool(), *lease, only, [&](core::LeasedIds const &ids) { live.attempt = ids.attempt; });
 }
 
 Live
@@ -158,6 +149,13 @@ struct Filler
 	}
 
 	void
+	set(JobInfoColumn column, text const *value)
+	{
+		if (value != nullptr)
+			set(column, PointerGetDatum(value));
+	}
+
+	void
 	set(JobInfoColumn column, char const *value)
 	{
 		if (value != nullptr && value[0] != '\0')
@@ -196,10 +194,10 @@ char const *
 fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::History const &history,
 			  core::Wall due)
 {
-	if (history.any && history.last == store::Outcome::dead)
+	if (history.is_finished())
 	{
 		filler.set(info_finished_at, history.at);
-		return "dead";
+		return history.last == store::Outcome::dead ? "dead" : "cancelled";
 	}
 	store::End const *const end = find_end(looker, job.id);
 	if (end == nullptr)
@@ -228,8 +226,8 @@ describe_job(Looker &looker, store::Job const &job, char const **state)
 	store::History const history = store::read_history(looker.queue.id, job.id);
 	core::Wall const due = history.any ? history.due_at : job.run_at;
 	filler.set(info_attempt, Int32GetDatum(history.failed_attempts));
-	if (history.detail != nullptr)
-		filler.set(info_error, PointerGetDatum(history.detail));
+	filler.set(info_error, history.detail);
+	filler.set(info_worker, history.worker);
 
 	if (live.state == core::JobState::leased)
 	{

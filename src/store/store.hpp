@@ -147,15 +147,22 @@ using VisitJob = bool (*)(Job const &job, void *argument);
 void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument,
 			   Wait wait = Wait::yes);
 
-// What became of a job so far, from its outcomes other than acks.
+// What became of a job so far, from its outcomes other than acks and those of whole runs.
 struct History
 {
 	int failed_attempts; // the highest attempt that failed
 	core::Wall due_at;   // of its next attempt; wall_always: at once
 	Outcome last;        // dead or cancelled: finished; else failed
 	bool any;
-	core::Wall at;
-	text *detail;        // palloc'd; nullptr: none
+	core::Wall at;       // of the last outcome
+	text *worker;        // of the last attempt; palloc'd; nullptr: unknown
+	text *detail;        // of the last attempt that failed; palloc'd; nullptr: none
+
+	bool
+	is_finished() const
+	{
+		return any && last != Outcome::failed;
+	}
 };
 History read_history(int32 queue, core::JobId id);
 

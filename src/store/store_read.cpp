@@ -78,6 +78,21 @@ outcome_in(TupleTableSlot *slot)
 			DatumGetInt16(value(slot, outcome_attempt)), wall_or_always(slot, outcome_due_at)};
 }
 
+bool
+is_failure(Outcome outcome)
+{
+	return outcome == Outcome::failed || outcome == Outcome::dead;
+}
+
+// What came later has the higher rank. Neither the order of the rows nor the clock tells.
+int
+rank_of(StoredOutcome const &outcome)
+{
+	constexpr int final = 1 << 30;
+	return outcome.outcome == Outcome::cancelled ? final
+												 : outcome.attempt * 2 + (outcome.outcome == Outcome::dead);
+}
+
 text *
 text_copy(TupleTableSlot *slot, AttrNumber column)
 {
@@ -129,6 +144,8 @@ read_history(int32 queue, core::JobId id)
 {
 	History history{};
 	history.due_at = core::wall_always;
+	int last_rank = -1;
+	int failed_rank = -1;
 	IndexScan scan(queue, core::segment_of(id), &Tables::outcomes, &Tables::outcomes_by_id);
 	ScanKeyData key;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
@@ -137,17 +154,21 @@ read_history(int32 queue, core::JobId id)
 	{
 		slot_getallattrs(slot);
 		StoredOutcome const found = outcome_in(slot);
-		bool const finishes = found.outcome != Outcome::failed;
-		if (history.any && !finishes && found.attempt < history.failed_attempts)
-			continue;
+		int const rank = rank_of(found);
 		history.any = true;
 		history.failed_attempts = Max(history.failed_attempts, found.attempt);
-		if (history.last == Outcome::dead || history.last == Outcome::cancelled)
+		if (is_failure(found.outcome) && rank > failed_rank)
+		{
+			failed_rank = rank;
+			history.detail = text_copy(slot, outcome_detail);
+		}
+		if (rank <= last_rank)
 			continue;
+		last_rank = rank;
 		history.last = found.outcome;
 		history.due_at = found.due_at;
 		history.at = core::Wall{DatumGetTimestampTz(value(slot, outcome_at))};
-		history.detail = text_copy(slot, outcome_detail);
+		history.worker = text_copy(slot, outcome_worker);
 	}
 	return history;
 }

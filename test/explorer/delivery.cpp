@@ -61,6 +61,8 @@ Delivery::steps(Stepper<State> stepper) const
 	worker_steps(stepper);
 	if (options_.purge)
 		purger_steps(stepper);
+	if (options_.cancel)
+		canceller_steps(stepper);
 	if (stepper.state().crashes < options_.crashes)
 		crash(stepper);
 }
@@ -154,12 +156,15 @@ Delivery::begin_expiry(Stepper<State> &stepper, int index) const
 					 next.worker.jobs = world.jobs_of(lease, lease.held);
 					 next.worker.attempt =
 						 next.board.lease[static_cast<std::size_t>(index)].attempt;
-					 Token const system = world.token(index, system_token);
+					 // A new one each time: a canceller may remember the last.
+					 std::uint8_t const fresh = static_cast<std::uint8_t>(
+						 system_token + (next.canceller.token == system_token));
+					 Token const system = world.token(index, fresh);
 					 if (!keeps(Guard::expiry_owns_before_it_writes))
 						 next.worker.token =
 							 next.board.lease[static_cast<std::size_t>(index)].token;
 					 else if (keeps(Guard::expiry_has_a_token_of_its_own) && lease.pinned.empty())
-						 core::begin_expiry(lease, static_cast<std::uint32_t>(index), system_token);
+						 core::begin_expiry(lease, static_cast<std::uint32_t>(index), fresh);
 					 else
 					 {
 						 if (keeps(Guard::expiry_has_a_token_of_its_own))
@@ -333,7 +338,7 @@ Delivery::crash(Stepper<State> &stepper) const
 				claimer = Claimer{};
 				if (remembers && before.jobs != 0)
 					claimer = {Step::have, before.token, before.slot, before.jobs,   0,
-							   0,          Way::ack,     false,       before.attempt};
+							   0,          false,        Way::ack,    false, before.attempt};
 			}
 			for (int job = 0; job < jobs_max && next.worker.step == Step::durable; job++)
 				if (has(next.worker.jobs, job))
@@ -341,8 +346,11 @@ Delivery::crash(Stepper<State> &stepper) const
 							  next.worker.attempt[static_cast<std::size_t>(job)]));
 			if (next.purger.step == Step::durable)
 				note(finish(job_at(next, next.purger.job), Fate::cancelled, 0));
+			if (Canceller const &cancel = next.canceller; cancel.step == Step::durable)
+				note(finish(job_at(next, cancel.job), Fate::cancelled, cancel.attempt));
 			next.worker = Worker{};
 			next.purger = Purger{};
+			next.canceller = Canceller{};
 			next.crashes++;
 			rebuild(world, next);
 			return violation;

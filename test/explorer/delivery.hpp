@@ -37,6 +37,11 @@ enum class Guard : std::uint32_t
 	numbering_goes_on_at_the_ceiling = 1 << 22,
 	purge_seizes = 1 << 23,
 	purge_restores_on_abort = 1 << 24,
+	cancel_checks_again_at_pre_commit = 1 << 25,
+	cancel_pins = 1 << 26,
+	cancel_unpins_on_abort = 1 << 27,
+	whole_leases_are_not_acked_if_cancelled = 1 << 28,
+	cancelled_is_known_from_pre_commit_on = 1 << 29,
 };
 
 constexpr Guard
@@ -55,6 +60,7 @@ struct DeliveryOptions
 	bool release = true;
 	bool share = true; // a token is handed from one claimer to the other
 	bool purge = true;
+	bool cancel = false; // of running jobs
 	int crashes = 1;
 	bool symmetric = false; // states that differ only in who is who are one
 	Guard removed = Guard::none;
@@ -119,6 +125,7 @@ struct Claimer
 	Jobs jobs;
 	Jobs seen;   // rows found
 	Jobs ending; // asked to end
+	bool whole;  // by an ack of the whole lease
 	Way way;
 	bool open; // the transaction of the claim
 	std::array<std::uint8_t, jobs_max> attempt;
@@ -139,6 +146,15 @@ struct Purger
 	std::uint8_t job;
 };
 
+struct Canceller
+{
+	Step step;
+	std::uint8_t job;
+	std::uint8_t slot;
+	std::uint8_t token;
+	std::uint8_t attempt;
+};
+
 struct DeliveryState
 {
 	BoardView board;
@@ -147,6 +163,7 @@ struct DeliveryState
 	std::array<Claimer, 2> claimer;
 	Worker worker;
 	Purger purger;
+	Canceller canceller;
 	std::uint8_t given; // ids ever given out
 	std::uint8_t crashes;
 };
@@ -189,6 +206,7 @@ class Delivery
 	void fetch_steps(Stepper<State> &stepper, int who) const;
 	void holder_steps(Stepper<State> &stepper, int who) const;
 	void ask_steps(Stepper<State> &stepper, int who) const;
+	void ask_whole(Stepper<State> &stepper, int who) const;
 	void end_steps(Stepper<State> &stepper, int who) const;
 	char const *take(World &world, State &state, int who) const;
 	char const *hand_over(World &world, State &state, int who) const;
@@ -204,6 +222,10 @@ class Delivery
 	void after_expiry(World &world, State &state) const;
 
 	void purger_steps(Stepper<State> &stepper) const;
+	void canceller_steps(Stepper<State> &stepper) const;
+	void cancel_pre_commit(World &world, State &state) const;
+	void abort_cancel(World &world, State &state) const;
+	void after_cancel(World &world, State &state) const;
 	void crash(Stepper<State> &stepper) const;
 	void rebuild(World &world, State &state) const;
 

@@ -49,7 +49,7 @@ Delivery::fresh_token(State const &state) const
 	bool const repeats = !keeps(Guard::tokens_never_repeat) && state.crashes > 0;
 	for (std::uint8_t token = 1;; token++)
 	{
-		bool used = false;
+		bool used = state.canceller.token == token;
 		for (LeaseView const &lease : state.board.lease)
 			used |= lease.token == token;
 		for (Claimer const &claimer : state.claimer)
@@ -294,6 +294,26 @@ Delivery::holder_steps(Stepper<State> &stepper, int who) const
 	ask_steps(stepper, who);
 }
 
+// The holder says that all it was given is done, and ends what of it is there.
+void
+Delivery::ask_whole(Stepper<State> &stepper, int who) const
+{
+	Claimer const &me = stepper.state().claimer[static_cast<std::size_t>(who)];
+	LeaseSlot const &lease = slot_of(stepper.world(), me);
+	bool const told = keeps(Guard::whole_leases_are_not_acked_if_cancelled) && !lease.cancelled.empty();
+	Jobs const there = owns_slot(stepper.world(), me) ? stepper.world().jobs_of(lease, lease.held - lease.pinned)
+													   : Jobs{0};
+	if (!told && there != 0)
+		stepper.step({"claimer {w} acks the whole lease", who}, [&](World &, State &next) {
+			Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
+			claimer.step = Step::asked;
+			claimer.way = Way::ack;
+			claimer.ending = there;
+			claimer.whole = true;
+			return nullptr;
+		});
+}
+
 void
 Delivery::ask_steps(Stepper<State> &stepper, int who) const
 {
@@ -308,6 +328,8 @@ Delivery::ask_steps(Stepper<State> &stepper, int who) const
 				return nullptr;
 			});
 	};
+	if (options_.cancel)
+		ask_whole(stepper, who);
 	for (Jobs jobs = 1; jobs <= me.jobs; jobs++)
 	{
 		if ((jobs & me.jobs) != jobs)
@@ -377,6 +399,7 @@ Delivery::abort_end(World &world, State &state, int who) const
 		return abort_claim(world, state, who);
 	claimer.step = Step::have;
 	claimer.ending = 0;
+	claimer.whole = false;
 	claimer.way = Way::ack;
 }
 
@@ -436,6 +459,10 @@ Delivery::end_steps(Stepper<State> &stepper, int who) const
 						: fail(next.job[job], claimer.attempt[job]);
 				violation = found != nullptr ? found : violation;
 			});
+			each(claimer.whole ? claimer.jobs : Jobs{0}, [&](int number) {
+				if (next.job[static_cast<std::size_t>(number)].fate == Fate::cancelled)
+					violation = "CANCELLED-BUT-DONE";
+			});
 			return violation;
 		});
 	if (me.step == Step::visible)
@@ -445,6 +472,7 @@ Delivery::end_steps(Stepper<State> &stepper, int who) const
 			Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
 			claimer.jobs = static_cast<Jobs>(claimer.jobs & ~claimer.ending);
 			claimer.ending = 0;
+			claimer.whole = false;
 			claimer.way = Way::ack;
 			claimer.open = false;
 			claimer.step = Step::have;

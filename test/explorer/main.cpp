@@ -38,6 +38,18 @@ add_full(std::vector<Variant> &variants)
 	DeliveryOptions batch = two;
 	batch.count = 2;
 	batch.share = batch.purge = false;
+	DeliveryOptions cancel;
+	cancel.cancel = true;
+	cancel.purge = false;
+	DeliveryOptions cancel_one_of_two = cancel;
+	cancel_one_of_two.jobs = cancel_one_of_two.count = 2;
+	cancel_one_of_two.producers = 2;
+	cancel_one_of_two.release = false;
+	cancel_one_of_two.claimers = 1;
+	cancel_one_of_two.share = false;
+	cancel_one_of_two.crashes = 0;
+	variants.push_back({"delivery: running jobs are cancelled", "", [=] { return explore(cancel); }});
+	variants.push_back({"delivery: one job of two is cancelled", "", [=] { return explore(cancel_one_of_two); }});
 	variants.push_back(
 		{"delivery: 1 job, 2 claimers, 2 crashes", "", [=] { return explore(one); }});
 	variants.push_back(
@@ -58,6 +70,7 @@ struct WithoutDelivery
 	char const *expected;
 	int crashes = 0;
 	int jobs = 1;
+	bool cancel = false;
 };
 
 constexpr WithoutDelivery without_delivery[] = {
@@ -90,6 +103,12 @@ constexpr WithoutDelivery without_delivery[] = {
 	{"durable id ceiling", Guard::numbering_goes_on_at_the_ceiling, "ID-GIVEN-TWICE", 1, 2},
 	{"purge seizes before it writes", Guard::purge_seizes, "REVIVED"},
 	{"purge restores on abort", Guard::purge_restores_on_abort, "LOST"},
+	{"cancel checks again at PRE_COMMIT", Guard::cancel_checks_again_at_pre_commit, "REVIVED", 0, 1, true},
+	{"cancel pins", Guard::cancel_pins, "REVIVED", 0, 1, true},
+	{"cancel unpins on abort", Guard::cancel_unpins_on_abort, "LOST", 0, 1, true},
+	{"no ack of a whole lease if a job was cancelled", Guard::whole_leases_are_not_acked_if_cancelled,
+	 "CANCELLED-BUT-DONE", 0, 2, true},
+	{"… cancellations known from PRE_COMMIT on", Guard::cancelled_is_known_from_pre_commit_on, "CANCELLED-BUT-DONE", 0, 2, true},
 };
 
 struct WithoutDue
@@ -172,6 +191,11 @@ add_without(std::vector<Variant> &variants)
 				 options.producers = options.jobs = without.jobs;
 				 options.crashes = without.crashes;
 				 options.removed = without.removed;
+				 options.cancel = without.cancel;
+				 options.purge = !without.cancel;
+				 options.share = !without.cancel;
+				 options.count = without.cancel ? without.jobs : 1;
+				 options.claimers = without.cancel && without.jobs == 2 ? 1 : options.claimers;
 				 return explore(options);
 			 }});
 	for (WithoutDue const &without : without_due)

@@ -88,6 +88,7 @@ World::build_lease(int index, LeaseView const &view)
 	lease.held = numbers(lease, view.held);
 	lease.pinned = numbers(lease, view.pinned);
 	lease.released = numbers(lease, view.released);
+	lease.cancelled = numbers(lease, view.cancelled);
 }
 
 BoardView
@@ -124,6 +125,7 @@ World::view_lease(LeaseSlot const &lease) const
 	view.held = jobs_of(lease, lease.held);
 	view.pinned = jobs_of(lease, lease.pinned);
 	view.released = jobs_of(lease, lease.released);
+	view.cancelled = jobs_of(lease, lease.cancelled);
 	for (int index = 0; index < lease.run_count; index++)
 	{
 		LeasedIds const run = run_at(pool(), lease, index);

@@ -46,6 +46,7 @@ struct LeaseView
 	Jobs held;
 	Jobs pinned;
 	Jobs released;
+	Jobs cancelled;
 	std::array<std::uint8_t, jobs_max> attempt;
 
 	friend bool operator==(LeaseView const &, LeaseView const &) = default;

@@ -33,6 +33,8 @@ INSERT INTO promised VALUES
 	('reject', 'token bigint, id bigint, error text DEFAULT NULL::text', 'void'),
 	('release', 'token bigint, id bigint DEFAULT NULL::bigint', 'void'),
 	('extend', 'token bigint, lease interval DEFAULT NULL::interval', 'timestamp with time zone'),
+	('cancel', 'queue text, id bigint', 'boolean'),
+	('cancelled', 'token bigint', 'SETOF bigint'),
 	('job', 'queue text, id bigint', 'onceq.job_info'),
 	('jobs', 'queue text, state text DEFAULT NULL::text, after_id bigint DEFAULT 0, count integer DEFAULT 100', 'SETOF onceq.job_info'),
 	('audit', 'queue text', 'TABLE(id bigint, board text, stored text)'),

@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(69);
+SELECT plan(74);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -29,6 +29,7 @@ SELECT throws_ok('SELECT onceq.job(''none'', 1)', '42704');
 SELECT throws_ok('SELECT onceq.jobs(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.purge_queue(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.drop_queue(''none'')', '42704');
+SELECT throws_ok('SELECT onceq.cancel(''none'', 1)', '42704');
 SELECT lives_ok('SELECT onceq.drop_queue(''none'', if_exists => true)', 'but not if it need not exist');
 SELECT throws_ok('SELECT onceq.create_queue(''codes'')', '42710', 'queue "codes" already exists');
 SELECT lives_ok('SELECT onceq.create_queue(''codes'', if_not_exists => true)', 'but not if it may');
@@ -46,6 +47,7 @@ SELECT throws_ok('SELECT onceq.release(t(''ended''))', 'OQ001');
 SELECT throws_ok('SELECT onceq.extend(t(''ended''))', 'OQ001');
 SELECT throws_ok('SELECT * FROM onceq.ack_and_claim(t(''ended''), ''codes'')', 'OQ001');
 SELECT throws_ok('SELECT onceq.ack(t(''held''), i(''ended''))', 'OQ001', NULL, 'a job of another lease');
+SELECT throws_ok('SELECT onceq.cancelled(t(''ended''))', 'OQ001');
 SELECT throws_ok('SELECT onceq.ack(0)', 'OQ001');
 
 -- ---- 22004, 22023, 54000, 2202E: arguments
@@ -78,6 +80,7 @@ SELECT throws_ok('SELECT onceq.ack_and_claim(NULL, ''codes'')', '0A000');
 SET default_transaction_read_only = on;
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'')', '25006');
 SELECT throws_ok('SELECT onceq.ack(t(''held''))', '25006');
+SELECT throws_ok('SELECT onceq.cancel(''codes'', 1)', '25006');
 RESET default_transaction_read_only;
 
 -- ---- 42501: privileges
@@ -90,6 +93,8 @@ SELECT throws_ok('SELECT onceq.jobs(''codes'')', '42501');
 SELECT throws_ok('SELECT onceq.ack(t(''held''))', '42501', 'the lease was granted to another role');
 SELECT throws_ok('SELECT onceq.create_queue(''codes.new'')', '42501', 'permission denied to create a queue');
 SELECT throws_ok('CALL onceq.recover()', '42501');
+SELECT throws_ok('SELECT onceq.cancel(''codes'', 1)', '42501');
+SELECT throws_ok('SELECT onceq.cancelled(t(''held''))', '42501');
 RESET ROLE;
 
 -- ---- the ledger

@@ -65,6 +65,15 @@ sub fault_node
 			END LOOP;
 			RETURN done;
 		END $$;
+		CREATE FUNCTION test.cancel(state text) RETURNS void LANGUAGE plpgsql AS $$
+		DECLARE
+			job record;
+		BEGIN
+			SELECT * INTO job FROM onceq.jobs('work', cancel.state) LIMIT 1;
+			IF onceq.cancel('work', job.id) THEN
+				DELETE FROM test.submitted WHERE k = job.payload::int;
+			END IF;
+		END $$;
 		CREATE FUNCTION test.purge(queue text) RETURNS void LANGUAGE plpgsql AS $$
 		BEGIN
 			PERFORM onceq.purge_queue(queue);
@@ -97,6 +106,8 @@ my @steps = (
 	"BEGIN; SELECT test.work(2); ROLLBACK",
 	"BEGIN; SELECT test.work(2); SAVEPOINT s; SELECT test.work(2, 'nack'); ROLLBACK TO s; COMMIT",
 	"SELECT test.purge('purged')",
+	"SELECT test.submit('work'); SELECT test.cancel('ready')",
+	"SELECT test.submit('work'); SELECT test.work(1, 'leave'); SELECT test.cancel('running')",
 	"SELECT count(*) FROM onceq.audit('work')",
 );
 

@@ -282,5 +282,56 @@ TEST(board_expiry, only_what_is_still_held_expires)
 	EXPECT_EQ(stand.table().in_use(), 0U);
 }
 
+// ---- cancelled by somebody else than the holder
+
+TEST(board_end, a_cancelled_job_leaves_the_lease_which_says_so)
+{
+	Stand stand;
+	stand.enqueue(3);
+	Claimed const claimed = stand.claim(3);
+	LeaseSlot &lease = *claimed.lease;
+	ASSERT_TRUE(pin_cancelled(lease, claimed.token, only(1)));
+	EXPECT_EQ(lease.cancelled, only(1)) << "from PRE_COMMIT on: nobody may call the whole lease done";
+	EXPECT_FALSE(pin(lease, claimed.token, claimed.all()));
+	end(stand.board, stand.pool(), stand.table(), lease, only(1), Ending::cancelled, wall_always);
+	EXPECT_EQ(lease.cancelled, only(1));
+	EXPECT_EQ(lease.held, claimed.all() - only(1));
+	EXPECT_EQ(stand.state(2), JobState::none);
+	EXPECT_EQ(stand.board.counters.cancelled, 1);
+	EXPECT_EQ(stand.board.counters.failed, 0);
+	EXPECT_FALSE(pin(lease, claimed.token, only(1)));
+	EXPECT_TRUE(pin(lease, claimed.token, only(0)));
+}
+
+TEST(board_end, a_cancellation_that_aborts_leaves_no_trace)
+{
+	Stand stand;
+	stand.enqueue(2);
+	Claimed const claimed = stand.claim(2, Monotonic{100});
+	ASSERT_TRUE(pin_cancelled(*claimed.lease, claimed.token, only(0)));
+	EXPECT_FALSE(pin_cancelled(*claimed.lease, claimed.token, only(0))) << "of two, one passes PRE_COMMIT";
+	unpin_cancelled(*claimed.lease, claimed.token, only(0), Monotonic{200});
+	EXPECT_TRUE(claimed.lease->cancelled.empty());
+	EXPECT_EQ(claimed.lease->deadline.load(), 200);
+	EXPECT_TRUE(pin(*claimed.lease, claimed.token, claimed.all()));
+	EXPECT_FALSE(pin_cancelled(*claimed.lease, claimed.token, only(0))) << "the holder was first";
+	EXPECT_TRUE(claimed.lease->cancelled.empty());
+}
+
+TEST(board_end, the_last_cancelled_job_frees_the_lease)
+{
+	Stand stand(64, 1);
+	stand.enqueue(2);
+	Claimed const claimed = stand.claim(1);
+	ASSERT_TRUE(pin_cancelled(*claimed.lease, claimed.token, claimed.all()));
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, claimed.all(), Ending::cancelled, wall_always);
+	EXPECT_EQ(stand.table().in_use(), 0u);
+	Claimed const next = stand.claim(1);
+	ASSERT_EQ(next.lease, claimed.lease);
+	EXPECT_TRUE(next.lease->cancelled.empty()) << "what was cancelled of an earlier lease is forgotten";
+	unpin_cancelled(*next.lease, claimed.token, next.all(), Monotonic{1000});
+	EXPECT_NE(next.lease->deadline.load(), 1000) << "another lease's token changes nothing";
+}
+
 } // namespace
 } // namespace onceq::core::test

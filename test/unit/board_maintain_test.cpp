@@ -409,5 +409,20 @@ TEST(board_segment, a_forgotten_segment_costs_nothing_and_the_next_goes_on)
 	}
 }
 
+TEST(board_restore, a_restored_lease_knows_which_of_its_jobs_were_cancelled)
+{
+	Stand stand;
+	stand.enqueue(3);
+	LeaseSlot *const lease = stand.restore(make_token(3, 77));
+	ASSERT_TRUE(restore_run(stand.board, stand.pool(), *lease, 1, 1, 0, 2));
+	ASSERT_TRUE(restore_cancelled(stand.pool(), *lease, 2, 2, 0, 2));
+	ASSERT_TRUE(restore_run(stand.board, stand.pool(), *lease, 3, 3, 0, 2));
+	EXPECT_EQ(lease->held.size(), 2);
+	EXPECT_EQ(lease->cancelled.size(), 1);
+	EXPECT_TRUE(lease->cancelled.contains(job_of(stand.pool(), *lease, 2)));
+	EXPECT_FALSE(lease->held.contains(job_of(stand.pool(), *lease, 2)));
+	EXPECT_EQ(stand.state(2), ready_at(0)) << "not a matter of the board";
+}
+
 } // namespace
 } // namespace onceq::core::test
