@@ -2,9 +2,8 @@
 # Every test there is, behind `make check`; the last line is "N passed, N failed".
 #
 #   scripts/check.sh                        everything that ends the same way each time
-#   scripts/check.sh sql tap                some stages: rules clang chaos isolation tap unit explorer sql pgtap chaos-checker
-#   scripts/check.sh chaos chaos-standby    short history runs: faults strike where chance has it
-#   scripts/check.sh long                   what takes hours: chaos-long
+#   scripts/check.sh sql tap                some stages, as they are listed below
+#   scripts/check.sh long                   what takes hours: chaos-long mutants
 #   TESTS="claim ack" scripts/check.sh sql  some tests of a stage, by file name without folder and suffix
 #
 # Builds come first, then two stages at a time run side by side; each TAP file is a stage of its own.
@@ -26,8 +25,8 @@ scripts/install_dependencies.sh || exit
 kept=$top/build/check
 [ $# -gt 0 ] || rm -rf "$kept"
 mkdir -p "$work/log" "$work/count"
-stages=(${*:-rules clang isolation tap unit explorer sql pgtap chaos-checker})
-[ "${stages[*]}" != long ] || stages=(chaos-long)
+stages=(${*:-rules clang chaos chaos-standby isolation tap unit explorer sql pgtap chaos-checker})
+[ "${stages[*]}" != long ] || stages=(chaos-long mutants)
 
 # ---- One stage: run it, count its tests, say so ----
 
@@ -123,6 +122,20 @@ while read -r file; do
 	printf '\n==== %s: the end of build/check/%s.log ====\n' "$stage" "$stage"
 	tail -n 200 "$work/log/$stage.log"
 done < <(find "$work/count" -type f | sort)
+
+# ---- What was covered
+
+covered() {
+	sed -n 's/^# \(.* jobs with checked fate in .*\);.*/\1;/p; s/^# faults: /faults: /p' "$work/log/$1.log" | tail -n 2
+}
+
+echo
+for stage in chaos chaos-standby chaos-long; do
+	[ ! -e "$work/log/$stage.log" ] || echo "$stage: $(covered "$stage" | paste -sd ' ')"
+done
+[ ! -e "$work/log/isolation.log" ] ||
+	echo "isolation: $(cat "$top"/test/isolation/specs/*.spec | grep -c '^permutation') permutations"
+[ ! -e "$work/log/mutants.log" ] || echo "mutants: $(grep -c '^ok' "$work/log/mutants.log") caught"
 
 echo
 echo "$passed passed, $failed failed"

@@ -58,6 +58,7 @@ tests_of() {
 		tap) names test/tap .pl ;;
 		unit) names test/unit _test.cpp ;;
 		explorer) names test/explorer .cpp ;;
+		mutants) names test/mutants .patch ;;
 		*) echo "$1" ;;
 	esac
 }
@@ -166,6 +167,15 @@ chaos() {
 	as_server env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$inputs/test/chaos/run.py" \
 		--bin "$work/testing.bin" --conf "$work/testing.conf" --folder "$output" "${@:2}" ${CHAOS:-} || status=$?
 	[ $status = 0 ] || keep "$1" "$output"/seed-*
+	return $status
+}
+
+# Deliberate bugs, each of which a test has to notice.
+stage_mutants() {
+	local mutant status=0
+	for mutant in "$@"; do
+		"$top/scripts/mutant.sh" "$mutant" || status=1
+	done
 	return $status
 }
 
