@@ -5,13 +5,21 @@ namespace onceq::board {
 
 namespace {
 
+// A due time that came before the commit is none: the look for due jobs may have passed it.
+core::Wall
+due_after(core::Wall now, core::Wall due) noexcept
+{
+	return due <= now ? core::wall_always : due;
+}
+
 void
-end_jobs(core::Board &board, Entry const &entry) noexcept
+end_jobs(core::Board &board, Entry const &entry, core::Wall now) noexcept
 {
 	core::LeaseSlot *const lease = leases().find(entry.ended.token);
 	if (lease == nullptr || !core::owns(*lease, entry.ended.token) || !entry.ended.pinned)
 		return;
-	core::end(board, pool(), leases(), *lease, entry.ended.jobs, entry.ended.ending, entry.ended.due);
+	core::end(board, pool(), leases(), *lease, entry.ended.jobs, entry.ended.ending,
+			  due_after(now, entry.ended.due));
 }
 
 void
@@ -118,7 +126,7 @@ change_board(core::Board &board, Entry const &entry) noexcept
 } // namespace
 
 void
-commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept
+commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) noexcept
 {
 	core::Wall const earliest = board.earliest_due;
 	switch (entry.kind)
@@ -126,10 +134,10 @@ commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept
 		case EntryKind::reserved:
 			if (entry.reserved.first <= entry.reserved.last)
 				core::publish(board, pool(), entry.reserved.first, entry.reserved.last,
-							  entry.reserved.priority, entry.reserved.due);
+							  entry.reserved.priority, due_after(now, entry.reserved.due));
 			break;
 		case EntryKind::ended:
-			end_jobs(board, entry);
+			end_jobs(board, entry, now);
 			break;
 		case EntryKind::seized:
 			if (entry.seized.first != 0 && entry.seized.first <= entry.seized.last)

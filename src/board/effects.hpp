@@ -62,7 +62,8 @@ struct Wakes
 	std::int64_t ready; // jobs of this board that became ready
 };
 
-void commit_effect(core::Board &board, Entry &entry, Wakes &wakes) noexcept;
+// now: by the clock, read before B.
+void commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) noexcept;
 void abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &wakes) noexcept;
 
 // Frees every lease of a board that goes. Requires: B.

@@ -109,7 +109,10 @@ pin_all()
 void
 after_commit()
 {
-	for_entries(nullptr, commit_effect);
+	core::Wall const now = base::now_wall();
+	for_entries(nullptr, [now](core::Board &board, Entry &entry, Wakes &wakes) {
+		commit_effect(board, entry, now, wakes);
+	});
 	void_spares();
 	for (Entry *entry = newest; entry != nullptr; entry = entry->previous)
 		if (entry->kind == EntryKind::change)

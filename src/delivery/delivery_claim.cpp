@@ -50,7 +50,7 @@ struct Claim
 	core::LeaseSlot *lease; // nullptr: nothing was ready
 	core::Token token;
 	core::Microseconds span;
-	core::Wall watermark;    // when the jobs were taken
+	core::Wall watermark;    // when the jobs were taken, or the time if that is later
 	core::Wall lease_until;
 	core::JobSet historied;  // jobs with outcomes to look up
 	core::JobSet present;    // jobs whose rows were found
@@ -97,6 +97,14 @@ leases_max()
 {
 	std::int64_t const share = std::int64_t{base::settings.lease_slots} * base::settings.queue_lease_share / 100;
 	return static_cast<int>(Max(share, std::int64_t{1}));
+}
+
+// Jobs whose time came before their commit are ready although they are due above the watermark. To be
+// called after the jobs were taken: a commit that came before the taking read the clock before that.
+void
+note_time(Claim &claim)
+{
+	claim.watermark = Max(claim.watermark, base::now_wall());
 }
 
 // The first hold of B: ready → leased, slot PROVISIONAL, new token.
@@ -268,6 +276,7 @@ fetch(Claim &claim)
 			int const from_run = claim.lease->run_count;
 			if (take_more(claim, claim.request.count - claim.returned) == 0)
 				break;
+			note_time(claim);
 			read_runs(claim, from_run);
 		}
 	}
@@ -332,6 +341,7 @@ claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue c
 	claim.entry = board::begin_claim(claim.board);
 	if (take_jobs(claim) == 0)
 		return 0;
+	note_time(claim);
 	claim.lease_until = base::now_wall() + claim.span;
 	claim.findings.earliest_due = core::wall_never;
 	claim.fixed_snapshot = IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : nullptr;
