@@ -8,6 +8,7 @@ from statistics import median
 # section: title, and what alternates in it
 COMPARISONS = {
     "claim": ("Claim, then ack: two statements, two transactions", "onceq", "SKIP LOCKED"),
+    "backlog": ("A backlog of a million jobs, claimed and acked to the end", "onceq", "SKIP LOCKED"),
     "lean": ("The same, and the least SKIP LOCKED queue that still works", "onceq", "lean SKIP LOCKED"),
     "forms": ("onceq: ack and claim in one statement, and in two", "one", "two"),
     "enqueue": ("Enqueue", "onceq", "SKIP LOCKED"),

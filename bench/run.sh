@@ -7,7 +7,7 @@
 #
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
 #   DURATION=0.6   seconds of one run
-#   SECTIONS="…"   only these: claim lean forms enqueue snapshot
+#   SECTIONS="…"   only these: claim backlog lean forms enqueue snapshot
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
 # The load comes from the same machine. What others take of it is reported with each figure.
@@ -107,6 +107,8 @@ measure_floor() {
 	done
 }
 
+measure_backlog() { measure backlog "$both" 100 4 backlog=1000000 seconds=60; }
+
 measure_quick() {
 	measure claim "$both" "1 100" 4
 	measure enqueue "$both" "1 1000" 4 scenario=enqueue backlog=0
@@ -115,6 +117,7 @@ measure_quick() {
 
 measure_all() {
 	measure claim "$both" "1 10 100 1000" "1 4 16"
+	measure_backlog
 	measure lean "$lean" "1 100" 4
 	measure forms "$forms" "1 100" 4
 	measure enqueue "$both" 1 "1 16" scenario=enqueue backlog=0

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "core/token.hpp"
 
+#include "base/clock.hpp"
 #include "base/fault.hpp"
 #include "base/settings.hpp"
 
@@ -77,6 +78,7 @@ define_settings()
 								nullptr, nullptr);
 	}
 #ifdef ONCEQ_TESTING
+	define_clock_setting();
 	define_fault_setting();
 #endif
 	MarkGUCPrefixReserved("onceq");

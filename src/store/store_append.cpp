@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 // Appending rows without the executor: form the tuple, heap_insert, and only the indexes it belongs to.
+#include "base/clock.hpp"
 #include "base/scope.hpp"
 #include "store/indexes.hpp"
 #include "store/store.hpp"
@@ -155,7 +156,7 @@ append_jobs(int32 queue, NewJob const *job, int count)
 	Index by_id(heap.segment().jobs_by_id);
 	Index by_due(heap.segment().jobs_by_due);
 	OtherIndexes others(heap, {heap.segment().jobs_by_id, heap.segment().jobs_by_due});
-	TimestampTz const now = GetCurrentTimestamp();
+	TimestampTz const now = base::now_wall().us;
 	CommandId const command = GetCurrentCommandId(true);
 	auto const add_to_indexes = [&](ItemPointer tid, NewJob const &added) {
 		by_id.insert(heap, tid, Int64GetDatum(added.id));
@@ -193,7 +194,7 @@ append_outcomes(int32 queue, NewOutcome const *outcome, int count)
 {
 	Table const heap(queue, outcome[0].first_id, &Tables::outcomes, outcome_column_count);
 	TupleDesc const desc = RelationGetDescr(static_cast<Relation>(heap));
-	TimestampTz const now = GetCurrentTimestamp();
+	TimestampTz const now = base::now_wall().us;
 	CommandId const command = GetCurrentCommandId(true);
 	Index by_id(heap.segment().outcomes_by_id);
 	Index by_due(heap.segment().outcomes_by_due);

@@ -1,0 +1,80 @@
+# Somebody sets the clock of the machine, forward and back: leases do not notice, because they age by a clock that
+# is never set; a job is due when the clock says so, not before and not later; nothing is lost (Invariants 1, 11, 12).
+use strict;
+use warnings;
+use Test::More;
+use OnceqNode;
+
+my $node = start_node('primary', 'onceq.worker_naptime' => "'50ms'");
+query($node, q{SELECT onceq.create_queue('q', lease => '10 min', backoff_base => '0')});
+
+# Sets the clock in all processes; returns when a session that is open has it.
+my $session = session($node);
+sub set_clock
+{
+	my ($hours) = @_;
+	my $seconds = $hours * 3600;
+	query($node, "ALTER SYSTEM SET onceq.clock_offset = $seconds");
+	query($node, 'SELECT pg_reload_conf()');
+	for (1 .. 1000)
+	{
+		return if $session->query_safe(q{SELECT setting FROM pg_settings WHERE name = 'onceq.clock_offset'}) eq $seconds;
+	}
+	die 'the clock is not set';
+}
+
+sub state_is
+{
+	my ($id, $state, $what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok($node->poll_query_until('postgres', "SELECT state = '$state' FROM onceq.job('q', $id)"), $what);
+}
+
+# ---- Forward by two hours
+
+my $held = query($node, q{SELECT onceq.enqueue('q', '"held"')});
+my $token = $session->query_safe(q{SELECT token FROM onceq.claim('q')});
+my $soon = query($node, q{SELECT onceq.enqueue('q', '"soon"', delay => '1 h')});
+my $late = query($node, q{SELECT onceq.enqueue('q', '"late"', delay => '3 h')});
+is(drain($node, 'q'), '', 'nothing is due');
+set_clock(2);
+ok($node->poll_query_until('postgres', q{SELECT ready = 1 FROM onceq.queue_stats}), 'what became due by the step is promoted');
+is(drain($node, 'q'), "$soon:1", 'and only that is delivered');
+query($node, 'CALL onceq.recover()');
+state_is($held, 'running', 'a lease does not run out');
+is($session->query_safe("SELECT onceq.ack($token)"), 1, 'its holder acks');
+
+# ---- Back by two hours: what is due in one of them was due a moment ago
+
+$held = query($node, q{SELECT onceq.enqueue('q', '"held"')});
+$token = $session->query_safe(q{SELECT token FROM onceq.claim('q', lease => '500 ms')});
+my $was_due = query($node, q{SELECT onceq.enqueue('q', '"was due"', delay => '-0 s')});
+set_clock(0);
+my $plain = query($node, q{SELECT onceq.enqueue('q', '"plain"')});
+my $again = query($node, q{SELECT onceq.enqueue('q', '"one hour"', delay => '1 h')});
+state_is($again, 'scheduled', 'a job that would have been due before the step is not');
+is(drain($node, 'q'), in_order("$was_due:1", "$plain:1"), 'jobs without delay are delivered, whenever they were enqueued');
+delivers($node, 'q', ["$held:2"], 'a lease runs out in its time, though the clock says that it was granted in the future');
+state_is($late, 'scheduled', 'a job that was delayed before the steps waits');
+set_clock(1);
+state_is($again, 'ready', 'a job is due when the clock reaches its time');
+set_clock(4);
+delivers($node, 'q', [ "$late:1", "$again:1" ], 'and so are the others');
+
+# ---- A crash at another time of day
+
+$held = query($node, q{SELECT onceq.enqueue('q', '"held"')});
+query($node, q{SELECT * FROM onceq.claim('q')});
+my $delayed = query($node, q{SELECT onceq.enqueue('q', '"delayed"', delay => '1 h')});
+close_session($session);
+kill_postmaster($node);
+$session = session($node);
+set_clock(0);
+delivers($node, 'q', ["$held:1"], 'after a crash and a step back what was ready is ready');
+state_is($delayed, 'scheduled', 'and what was scheduled is scheduled');
+set_clock(6);
+delivers($node, 'q', ["$delayed:1"], 'until its time comes');
+audit_is_empty($node, 'q', 'after all steps');
+close_session($session);
+log_is_clean($node);
+done_testing();
