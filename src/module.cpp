@@ -2,6 +2,7 @@
 // The order in which all is wired. No logic.
 #include <iterator>
 
+#include "archive/runs.hpp"
 #include "base/postgres.hpp"
 #include "base/settings.hpp"
 #include "base/shmem.hpp"
@@ -23,7 +24,7 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
-	static onceq::base::ShmemItem shmem_items[4];
+	static onceq::base::ShmemItem shmem_items[6];
 
 	onceq::base::define_settings();
 	if (!process_shared_preload_libraries_in_progress)
@@ -32,6 +33,8 @@ _PG_init(void)
 	shmem_items[1] = onceq::board::waiters_shmem_item;
 	shmem_items[2] = onceq::notify::shmem_item;
 	shmem_items[3] = onceq::worker::shmem_item;
+	shmem_items[4] = onceq::archive::runs_item;
+	shmem_items[5] = onceq::worker::archivers_item;
 	onceq::base::request_shmem(shmem_items, std::size(shmem_items));
 	onceq::notify::watch_transactions();
 	onceq::worker::install_hooks();

@@ -23,22 +23,26 @@ is_member(char const *role)
 	return OidIsValid(oid) && has_privs_of_role(GetUserId(), oid);
 }
 
-AsOwner::AsOwner()
+AsRole::AsRole(Oid role, int context)
 {
-	Oid const owner = owner_role();
 	GetUserIdAndSecContext(&user_, &security_context_);
-	SetUserIdAndSecContext(owner, security_context_ | SECURITY_LOCAL_USERID_CHANGE |
-									  SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+	SetUserIdAndSecContext(role, security_context_ | SECURITY_LOCAL_USERID_CHANGE |
+									 SECURITY_RESTRICTED_OPERATION | context);
 	guc_level_ = NewGUCNestLevel();
-	set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-					  true, 0, false);
+	set_locally("search_path", "pg_catalog, pg_temp");
 }
 
 void
-AsOwner::finish()
+AsRole::finish()
 {
 	AtEOXact_GUC(false, guc_level_);
 	SetUserIdAndSecContext(user_, security_context_);
+}
+
+void
+set_locally(char const *name, char const *value)
+{
+	set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
 } // namespace onceq::base

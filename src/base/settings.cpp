@@ -35,6 +35,10 @@ constexpr int day_s = 24 * 60 * 60;
 constexpr int payload_max_kb_hard = 16 * 1024;
 
 const IntSetting int_settings[] = {
+	{"onceq.archive_batches_per_second", "Batches of one archive policy in a second, at most; 0: no limit.",
+	 &settings.archive_batches_per_second, 20, 0, 10000, PGC_SIGHUP, 0},
+	{"onceq.archive_interval", "Time between two runs of an archive policy.", &settings.archive_interval_s, 60, 1,
+	 day_s, PGC_SIGHUP, GUC_UNIT_S},
 	{"onceq.audit_interval", "Time between two audits of each queue by the worker; 0: none.",
 	 &settings.audit_interval_s, 3600, 0, day_s, PGC_SIGHUP, GUC_UNIT_S},
 	{"onceq.lease_journal_after", "Time a lease is held before the worker writes it to the lease journal.",

@@ -10,6 +10,8 @@ namespace onceq::base {
 
 struct Settings
 {
+	int archive_batches_per_second; // 0: as many as it can
+	int archive_interval_s;
 	int audit_interval_s; // 0: never
 	int lease_slots;
 	int state_memory_kb;

@@ -2,6 +2,7 @@
 #include "base/subtransaction.hpp"
 
 extern "C" {
+#include <mb/pg_wchar.h>
 #include <utils/memutils.h>
 #include <utils/resowner.h>
 }
@@ -19,14 +20,13 @@ log_failure(char const *what, ErrorData *error)
 	FreeErrorData(error);
 }
 
-} // namespace
-
-bool
-attempt(char const *what, void (*body)(void *argument), void *argument)
+// The error that undid it; nullptr: it is done.
+ErrorData *
+try_body(void (*body)(void *argument), void *argument)
 {
 	MemoryContext const context = CurrentMemoryContext;
 	ResourceOwner const owner = CurrentResourceOwner;
-	volatile bool succeeded = false;
+	ErrorData *volatile error = nullptr;
 
 	BeginInternalSubTransaction(nullptr);
 	MemoryContextSwitchTo(context);
@@ -34,22 +34,55 @@ attempt(char const *what, void (*body)(void *argument), void *argument)
 	{
 		body(argument);
 		ReleaseCurrentSubTransaction();
-		succeeded = true;
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		ErrorData *const error = CopyErrorData();
+		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
 			ReThrowError(error);
-		log_failure(what, error);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	return succeeded;
+	return error;
+}
+
+} // namespace
+
+Failure
+failure_of(ErrorData const *error)
+{
+	Failure failure;
+	failure.sqlstate = error->sqlerrcode;
+	char const *const text = error->message != nullptr ? error->message : "";
+	int const size = static_cast<int>(sizeof(failure.text)) - 1;
+	int const length = pg_mbcliplen(text, static_cast<int>(strlen(text)), size);
+	memcpy(failure.text, text, length);
+	failure.text[length] = '\0';
+	return failure;
+}
+
+bool
+attempt(char const *what, void (*body)(void *argument), void *argument)
+{
+	ErrorData *const error = try_body(body, argument);
+	if (error != nullptr)
+		log_failure(what, error);
+	return error == nullptr;
+}
+
+bool
+attempt(void (*body)(void *argument), void *argument, Failure &failure)
+{
+	ErrorData *const error = try_body(body, argument);
+	if (error == nullptr)
+		return true;
+	failure = failure_of(error);
+	FreeErrorData(error);
+	return false;
 }
 
 } // namespace onceq::base

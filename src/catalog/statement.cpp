@@ -13,13 +13,6 @@ namespace onceq::catalog {
 
 namespace {
 
-// Until AsOwner::finish().
-void
-set_locally(char const *name, char const *value)
-{
-	set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
-
 // Requires: SPI is connected.
 uint64
 run(char const *sql, Parameter const *parameters, int count)
@@ -82,7 +75,7 @@ execute(char const *sql, Parameter const *parameters, int count)
 {
 	base::AsOwner owner;
 	// These tables are small, but dead rows pile up in them while some snapshot is old.
-	set_locally("enable_seqscan", "off");
+	base::set_locally("enable_seqscan", "off");
 	base::SpiScope const spi;
 	uint64 const rows = run(sql, parameters, count);
 	owner.finish();
@@ -109,8 +102,8 @@ void
 execute_ddl(char const *sql)
 {
 	base::AsOwner owner;
-	set_locally("default_tablespace", "");
-	set_locally("default_table_access_method", "heap");
+	base::set_locally("default_tablespace", "");
+	base::set_locally("default_table_access_method", "heap");
 	base::SpiScope const spi;
 	run(sql, nullptr, 0);
 	owner.finish();

@@ -8,6 +8,7 @@
 #include "board/upkeep.hpp"
 #include "delivery/delivery.hpp"
 #include "ledger/ledger.hpp"
+#include "worker/archiver.hpp"
 #ifdef ONCEQ_TESTING
 #include "worker/test_chores.hpp"
 #endif
@@ -22,6 +23,7 @@ constexpr Chore chores[] = {
 	{"prepare room", Duty::maintain, board::keep_room},
 	{"keep the lease journal", Duty::maintain, board::keep_journal},
 	{"keep segments", Duty::maintain, board::keep_segments},
+	{"start the archiver", Duty::maintain, start_archiver},
 	{"audit", Duty::maintain, board::audit_boards},
 	{"forget old events", Duty::maintain, ledger::forget_old_events},
 	{"journal leases at shutdown", Duty::farewell, board::journal_at_shutdown},

@@ -15,21 +15,16 @@
 #include "worker/chores.hpp"
 #include "worker/launch.hpp"
 #include "worker/report.hpp"
+#include "worker/session.hpp"
 
 extern "C" {
-#include <catalog/pg_extension.h>
-#include <commands/dbcommands.h> // get_database_name until PostgreSQL 18
-#include <commands/extension.h>
 #include <common/pg_prng.h>
 #include <pgstat.h>
 #include <postmaster/interrupt.h>
 #include <storage/ipc.h>
 #include <storage/latch.h>
-#include <storage/lock.h>
 #include <storage/proc.h>
 #include <utils/guc.h>
-#include <utils/inval.h>
-#include <utils/lsyscache.h> // get_database_name from PostgreSQL 19 on
 #include <utils/memutils.h>
 #include <utils/snapmgr.h>
 #include <utils/timeout.h>
@@ -53,34 +48,7 @@ constexpr core::Microseconds busy_nap = core::microseconds_per_second / 10;
 constexpr int patience_ms = 1000;
 constexpr int farewell_patience_ms = 3000;
 
-struct Setting
-{
-	char const *name;
-	char const *value;
-};
-
-// What users may have set for the database or for all roles must not reach the worker.
-constexpr Setting session_settings[] = {
-	{"default_transaction_deferrable", "off"},
-	{"default_transaction_isolation", "read committed"},
-	{"default_transaction_read_only", "off"},
-	{"idle_in_transaction_session_timeout", "0"},
-	{"lock_timeout", "100ms"},
-	{"search_path", ""},
-	{"session_replication_role", "origin"},
-	{"statement_timeout", "30s"},
-	{"zero_damaged_pages", "off"},
-};
-
 constinit notify::WaitEvent worker_main{"OnceqWorkerMain", 0};
-
-enum class Extension
-{
-	present,
-	busy,
-	replaced,
-	gone
-};
 
 struct Worker
 {
@@ -151,48 +119,12 @@ lose_patience()
 void
 start_session(LaunchOrder const &order)
 {
-	uint32 flags = 0;
-#if PG_VERSION_NUM >= 170000
-	flags |= BGWORKER_BYPASS_ROLELOGINCHECK;
-#endif
-	BackgroundWorkerInitializeConnectionByOid(order.database, order.role, flags);
-	for (Setting const &setting : session_settings)
-		SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
-	pgstat_report_appname("onceq worker");
+	open_session(order.database, order.role, "onceq worker");
 	worker.patience = RegisterTimeout(USER_TIMEOUT, lose_patience);
 	pqsignal(SIGTERM, terminate);
 }
 
-// False: it is not there.
-bool
-find_extension()
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	worker.extension = get_extension_oid("onceq", true);
-	char const *const name = get_database_name(MyDatabaseId);
-	strlcpy(worker.database, name != nullptr ? name : "", sizeof(worker.database));
-	CommitTransactionCommand();
-	return OidIsValid(worker.extension);
-}
-
 // ---- One chore
-
-// Keeps it from being dropped until the transaction ends, but never waits: DROP EXTENSION takes this
-// lock first and then those of the tables, so a chore that waited could be in its way for long.
-Extension
-lock_extension()
-{
-	LOCKTAG tag;
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, worker.extension, 0);
-	if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return Extension::busy;
-	AcceptInvalidationMessages();
-	Oid const extension = get_extension_oid("onceq", true);
-	return extension == worker.extension ? Extension::present
-		   : OidIsValid(extension)       ? Extension::replaced
-										 : Extension::gone;
-}
 
 Datum
 run_chore(FunctionCallInfo)
@@ -213,7 +145,7 @@ carry_out()
 	enable_timeout_every(worker.patience,
 						 TimestampTzPlusMilliseconds(GetCurrentStatementStartTimestamp(), patience),
 						 patience);
-	attempt.extension = lock_extension();
+	attempt.extension = lock_extension(worker.extension);
 	if (attempt.extension == Extension::present && attempt.chore != nullptr)
 	{
 		pgstat_report_activity(STATE_RUNNING, attempt.chore->name);
@@ -416,7 +348,8 @@ worker_body(FunctionCallInfo)
 
 	start_session(order);
 	notify::take_wake(worker.slot); // the first round does it all
-	if (!find_extension())
+	worker.extension = find_extension(worker.database);
+	if (!OidIsValid(worker.extension))
 	{
 		board::reap_boards(MyDatabaseId, nullptr);
 		worker.ending = notify::Ending::absent;

@@ -14,6 +14,7 @@
 namespace onceq::worker {
 
 extern base::ShmemItem const shmem_item;
+extern base::ShmemItem const archivers_item;
 
 // At _PG_init, while libraries are preloaded.
 void register_launcher();

@@ -11,6 +11,7 @@
 #include "catalog/catalog.hpp"
 #include "notify/notify.hpp"
 #include "notify/slots.hpp"
+#include "worker/archiver.hpp"
 #include "worker/worker.hpp"
 
 extern "C" {
@@ -190,7 +191,10 @@ run_statement(PlannedStmt *statement, char const *text, bool read_only_tree,
 				sizeof(created_database));
 	bool const has_extension = OidIsValid(needed) && notify::hold_off(needed);
 	if (OidIsValid(needed))
+	{
 		notify::wait_until_left(needed, patience);
+		send_archiver_away(needed, patience); // only a worker could start the next one
+	}
 	if (change == Change::database_created && !has_extension)
 		change = Change::none; // nor has the copy
 

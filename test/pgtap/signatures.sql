@@ -47,6 +47,9 @@ INSERT INTO promised VALUES
 	('ack_once', 'token bigint, id bigint, consumer text, event_id text, topic text DEFAULT NULL::text, result jsonb DEFAULT NULL::jsonb', 'boolean'),
 	('is_processed', 'consumer text, event_id text', 'boolean'),
 	('forget', 'consumer text, event_id text', 'boolean'),
+	('set_archive_policy', 'source regclass, age_column name, older_than interval, archive_to text DEFAULT NULL::text, batch integer DEFAULT 1000, not_before time without time zone DEFAULT NULL::time without time zone, not_after time without time zone DEFAULT NULL::time without time zone, vacuum_after boolean DEFAULT true', 'void'),
+	('drop_archive_policy', 'source regclass', 'void'),
+	('archive', 'IN source regclass DEFAULT NULL::regclass', 'procedure'),
 	('recover', '', 'procedure'),
 	('maintain', '', 'procedure');
 
@@ -58,7 +61,7 @@ FROM pg_proc p WHERE p.pronamespace = 'onceq'::regnamespace;
 
 SELECT set_eq('SELECT name, arguments, result FROM made WHERE name NOT LIKE ''list\_%''', 'SELECT * FROM promised', 'functions, arguments, defaults and results are as promised');
 -- What the views are made of is nobody's to call, but it is there.
-SELECT set_eq('SELECT name FROM made WHERE name LIKE ''list\_%''', ARRAY['list_leases', 'list_queue_stats', 'list_worker_chores', 'list_workers'], 'functions behind the views');
+SELECT set_eq('SELECT name FROM made WHERE name LIKE ''list\_%''', ARRAY['list_archive_progress', 'list_leases', 'list_queue_stats', 'list_worker_chores', 'list_workers'], 'functions behind the views');
 
 SELECT is_empty('SELECT name FROM made WHERE provolatile <> ''v''', 'all are volatile: none may be folded, or called twice or not at all');
 SELECT is_empty('SELECT name FROM made WHERE proparallel <> ''u''', 'all are parallel unsafe');
@@ -89,7 +92,9 @@ SELECT set_eq($$ SELECT attnum::int, attname::text, format_type(atttypid, atttyp
 		('payload', 'jsonb'), ('headers', 'jsonb')) v $$, 'columns of job_info');
 SELECT set_eq($$ SELECT c.relname::text, string_agg(a.attname, ' ' ORDER BY a.attnum) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 		WHERE c.relnamespace = 'onceq'::regnamespace AND c.relkind = 'v' GROUP BY 1 $$,
-	$$ VALUES ('consumers', 'consumer retention created_at oldest_event privileges'),
+	$$ VALUES ('archive_policies', 'source owner age_column older_than archive_to batch not_before not_after vacuum_after last_run last_duration last_rows total_rows next_run failures last_error'),
+		('archive_progress', 'source pid phase started_at batches rows'),
+		('consumers', 'consumer retention created_at oldest_event privileges'),
 		('processed_event_duplicates', 'consumer event_id times first_processed_at last_processed_at'),
 		('processed_events', 'consumer event_id topic processed_at'),
 		('leases', 'queue worker role pid hold state jobs claimed_at expires_in journalled'),

@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(74);
+SELECT plan(78);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -117,10 +117,17 @@ SELECT is(onceq.once('codes', '1'), true, 'no event was marked');
 SELECT is((SELECT onceq.ack(t('held'))), 1::bigint, 'the lease is held as before');
 SELECT is((SELECT count(*) FROM onceq.claim('codes', 10)), 3::bigint, 'the jobs are there as before');
 
+-- ---- archive policies
+
+SELECT throws_ok('SELECT onceq.set_archive_policy(''codes'', ''name'', ''1 day'')', '42804');
+SELECT throws_ok('SELECT onceq.set_archive_policy(''codes'', ''none'', ''1 day'')', '42703');
+SELECT throws_ok('SELECT onceq.drop_archive_policy(''codes'')', '42704');
+SELECT throws_ok('CALL onceq.archive()', '25001');
+
 -- ---- settings: names, who may set them, defaults
 
 SELECT set_eq($$ SELECT name, context, boot_val, coalesce(unit, '') FROM pg_settings WHERE name LIKE 'onceq.%' AND name <> 'onceq.fault' $$,
-	$$ VALUES ('onceq.audit_interval', 'sighup', '3600', 's'), ('onceq.lease_journal_after', 'sighup', '2000', 'ms'), ('onceq.lease_slots', 'postmaster', '65536', ''), ('onceq.max_databases', 'postmaster', '64', ''),
+	$$ VALUES ('onceq.archive_batches_per_second', 'sighup', '20', ''), ('onceq.archive_interval', 'sighup', '60', 's'), ('onceq.audit_interval', 'sighup', '3600', 's'), ('onceq.lease_journal_after', 'sighup', '2000', 'ms'), ('onceq.lease_slots', 'postmaster', '65536', ''), ('onceq.max_databases', 'postmaster', '64', ''),
 		('onceq.max_queues', 'postmaster', '1024', ''), ('onceq.payload_max', 'superuser', '256', 'kB'), ('onceq.queue_lease_share', 'sighup', '50', ''), ('onceq.restart_spread', 'sighup', '5000', 'ms'), ('onceq.segment_wait', 'user', '10000', 'ms'),
 		('onceq.state_memory', 'postmaster', '65536', 'kB'), ('onceq.suspicion_window', 'sighup', '900', 's'), ('onceq.worker_naptime', 'sighup', '1000', 'ms') $$, 'settings');
 SELECT throws_ok('SET onceq.no_such_setting = 1', '42602', NULL, 'others are not taken for ours');

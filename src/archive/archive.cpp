@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "archive/archive.hpp"
+
+#include "archive/batch.hpp"
+#include "archive/runs.hpp"
+#include "base/clock.hpp"
+#include "base/fault.hpp"
+#include "base/owner.hpp"
+#include "base/scope.hpp"
+#include "base/settings.hpp"
+
+extern "C" {
+#include <catalog/pg_class.h>
+#include <storage/latch.h>
+#include <utils/lsyscache.h>
+#include <utils/memutils.h>
+#include <utils/syscache.h>
+#include <utils/wait_event.h>
+}
+
+namespace onceq::archive {
+
+namespace {
+
+// With no policy at all somebody has to set one first.
+constexpr core::Microseconds idle = 10 * core::microseconds_per_second;
+
+// One run, across its transactions. Lives in `context`.
+struct Conduct
+{
+	Means const &means;
+	Oid oid;
+	bool any_time;
+	int place;
+	MemoryContext context;
+	bool found;
+	Policy policy;
+	Source source;
+	Datum cutoff;
+	List *leaves;
+	char *name; // qualified
+	Walk walk;
+	Batch batch;
+	core::Monotonic begun;
+	core::Microseconds wait; // until the window opens
+	Report report;
+};
+
+// ---- steps, each in a transaction
+
+void
+prepare(void *argument)
+{
+	Conduct &run = *static_cast<Conduct *>(argument);
+	run.found = find_policy(run.oid, run.policy);
+	if (!run.found)
+		return;
+	run.wait = run.any_time ? 0 : until_open(run.policy);
+	run.report.vacuum_due = run.policy.vacuum_due;
+	run.source = inspect_source(run.oid, NameStr(run.policy.age_column));
+	base::AsRole as(role_of(run.policy, run.source));
+	archive_of(run.policy, run.source);
+	as.finish();
+	run.cutoff = cutoff_of(run.policy, run.source);
+	List *const leaves = leaves_of(run.source);
+	base::MemoryContextScope const scope(run.context);
+	run.leaves = list_copy(leaves);
+	run.name = pstrdup(qualified_name(run.oid));
+}
+
+void
+enter_leaf(void *argument)
+{
+	Conduct &run = *static_cast<Conduct *>(argument);
+	run.walk = begin_walk(run.source, run.policy, run.walk.leaf, run.context);
+}
+
+void
+take_batch(void *argument)
+{
+	Conduct &run = *static_cast<Conduct *>(argument);
+	run.batch = move_batch(run.policy, run.source, run.cutoff, run.walk);
+	run.wait = run.any_time ? 0 : until_open(run.policy);
+}
+
+void
+record(void *argument)
+{
+	Conduct const &run = *static_cast<Conduct *>(argument);
+	FAULT_POINT("archive: before record");
+	record_success(run.policy, run.report);
+}
+
+struct Lapse
+{
+	Conduct const &run;
+	base::Failure const &failure;
+};
+
+void
+record_lapse(void *argument)
+{
+	Lapse const &lapse = *static_cast<Lapse *>(argument);
+	record_failure(lapse.run.policy, lapse.run.report, lapse.failure);
+}
+
+// ---- the run
+
+void
+rest(core::Microseconds span)
+{
+	core::Monotonic const end = base::now_monotonic() + span;
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		core::Microseconds const left = end.us - base::now_monotonic().us;
+		if (left <= 0)
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (left + 999) / 1000,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+void
+keep_to_speed(core::Monotonic batch_began)
+{
+	int const per_second = base::settings.archive_batches_per_second;
+	if (per_second == 0)
+		return;
+	rest(core::microseconds_per_second / per_second - (base::now_monotonic().us - batch_began.us));
+}
+
+bool
+has_to_stop(Conduct const &run)
+{
+	return run.wait > 0 || run.means.is_over() ||
+		   base::now_monotonic().us - run.begun.us > run.means.patience;
+}
+
+bool
+move_rows_of(Conduct &run, Oid leaf, base::Failure &failure)
+{
+	run.walk.leaf = leaf;
+	if (!run.means.carry_out(enter_leaf, &run, failure))
+		return false;
+	do
+	{
+		if (has_to_stop(run))
+		{
+			run.report.unfinished = true;
+			return true;
+		}
+		core::Monotonic const began = base::now_monotonic();
+		if (!run.means.carry_out(take_batch, &run, failure))
+			return false;
+		run.report.rows += run.batch.moved;
+		run.report.vacuum_due |= run.batch.moved > 0;
+		show_batch(run.place, run.batch.moved);
+		keep_to_speed(began);
+	} while (run.batch.seen == run.policy.batch);
+	return true;
+}
+
+bool
+vacuum(Conduct &run, base::Failure &failure)
+{
+	if (!run.policy.vacuum_after || !run.report.vacuum_due || run.report.unfinished ||
+		run.means.command == nullptr)
+		return true;
+	show_phase(run.place, Phase::vacuuming);
+	char *const sql = psprintf("VACUUM (ANALYZE, SKIP_LOCKED) %s", run.name);
+	bool const done = run.means.command(sql, run.source.owner, failure);
+	run.report.vacuum_due = !done;
+	return done;
+}
+
+bool
+conduct(Conduct &run, base::Failure &failure)
+{
+	if (!run.means.carry_out(prepare, &run, failure))
+		return false;
+	if (!run.found || run.wait > 0)
+		return true;
+	show_phase(run.place, Phase::moving_rows);
+	ListCell *cell;
+	foreach (cell, run.leaves)
+		if (!run.report.unfinished && !move_rows_of(run, lfirst_oid(cell), failure))
+			return false;
+	return vacuum(run, failure);
+}
+
+Outcome
+conduct_and_record(Conduct &run)
+{
+	base::Failure failure{};
+	bool const succeeded = conduct(run, failure);
+	run.report.duration = base::now_monotonic().us - run.begun.us;
+	if (succeeded && !run.found)
+		return {Ending::gone, 0, 0, {}};
+	if (succeeded && run.means.carry_out(record, &run, failure))
+		return {Ending::done, 0, run.report.rows, {}};
+	base::Failure ignored;
+	Lapse lapse{run, failure};
+	run.means.carry_out(record_lapse, &lapse, ignored);
+	return {Ending::failed, 0, run.report.rows, failure};
+}
+
+Outcome
+run_in(MemoryContext context, int place, Oid source, Means const &means, bool any_time)
+{
+	base::MemoryContextScope const scope(context);
+	Conduct run{.means = means, .oid = source, .any_time = any_time, .place = place, .context = context};
+	run.begun = base::now_monotonic();
+	run.report.started_at = base::now_wall();
+	return conduct_and_record(run);
+}
+
+int
+compare_next_runs(void const *left, void const *right)
+{
+	core::Wall const a = static_cast<Policy const *>(left)->next_run;
+	core::Wall const b = static_cast<Policy const *>(right)->next_run;
+	return (a > b) - (a < b);
+}
+
+bool
+exists(Oid table)
+{
+	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table));
+}
+
+} // namespace
+
+Outcome
+run_policy(Oid source, Means const &means, bool any_time)
+{
+	int other;
+	int const place = enter_run(source, other);
+	if (place < 0)
+		return {Ending::busy, other, 0, {}};
+	MemoryContext const context =
+		AllocSetContextCreate(TopMemoryContext, "onceq archive run", ALLOCSET_DEFAULT_SIZES);
+	Outcome outcome{};
+	PG_TRY();
+	{
+		outcome = run_in(context, place, source, means, any_time);
+	}
+	PG_FINALLY();
+	{
+		leave_run(place);
+		MemoryContextDelete(context);
+	}
+	PG_END_TRY();
+	return outcome;
+}
+
+core::Microseconds
+until_work()
+{
+	core::Microseconds least = idle;
+	Policies const policies = all_policies();
+	for (int i = 0; i < policies.count; i++)
+		least = Min(least, until_due(policies.policy[i]));
+	return least;
+}
+
+List *
+due_sources()
+{
+	List *due = NIL;
+	Policies const policies = all_policies();
+	qsort(policies.policy, policies.count, sizeof(Policy), compare_next_runs);
+	for (int i = 0; i < policies.count; i++)
+	{
+		Policy const &policy = policies.policy[i];
+		if (!exists(policy.source))
+			delete_policy(policy.source);
+		else if (until_due(policy) == 0)
+			due = lappend_oid(due, policy.source);
+	}
+	return due;
+}
+
+} // namespace onceq::archive
