@@ -17,6 +17,7 @@ extern "C" {
 #include <mb/pg_wchar.h>
 #include <storage/lmgr.h>
 #include <utils/fmgroids.h>
+#include <utils/hsearch.h>
 #include <utils/inval.h>
 #include <utils/memutils.h>
 }

@@ -12,6 +12,7 @@
 
 extern "C" {
 #include <funcapi.h>
+#include <utils/tuplestore.h>
 }
 
 namespace onceq::delivery {

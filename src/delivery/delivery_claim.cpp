@@ -20,6 +20,7 @@ extern "C" {
 #include <mb/pg_wchar.h>
 #include <utils/memutils.h>
 #include <utils/snapmgr.h>
+#include <utils/tuplestore.h>
 }
 
 namespace onceq::delivery {

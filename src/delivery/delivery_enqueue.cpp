@@ -11,6 +11,7 @@
 extern "C" {
 #include <access/detoast.h>
 #include <funcapi.h>
+#include <utils/tuplestore.h>
 }
 
 namespace onceq::delivery {

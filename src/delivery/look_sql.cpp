@@ -7,6 +7,7 @@
 extern "C" {
 #include <access/xlog.h>
 #include <funcapi.h>
+#include <utils/tuplestore.h>
 }
 
 namespace onceq::delivery {

@@ -11,6 +11,7 @@
 extern "C" {
 #include <funcapi.h>
 #include <utils/acl.h>
+#include <utils/tuplestore.h>
 }
 
 namespace onceq::delivery {

@@ -15,19 +15,41 @@ constexpr char max_attempts[] = "max_attempts";
 constexpr char soft_time_limit[] = "soft_time_limit";
 constexpr char hard_time_limit[] = "hard_time_limit";
 
+#if PG_VERSION_NUM >= 190000
+using Builder = JsonbInState;
+
 void
-push(JsonbParseState *&state, char const *name, int64 number)
+push(Builder &builder, JsonbIteratorToken token, JsonbValue *value)
+{
+	pushJsonbValue(&builder, token, value);
+}
+#else
+struct Builder
+{
+	JsonbParseState *state;
+	JsonbValue *result;
+};
+
+void
+push(Builder &builder, JsonbIteratorToken token, JsonbValue *value)
+{
+	builder.result = pushJsonbValue(&builder.state, token, value);
+}
+#endif
+
+void
+push(Builder &builder, char const *name, int64 number)
 {
 	if (number == 0)
 		return;
 	JsonbValue key{};
 	key.type = jbvString;
 	key.val.string = {static_cast<int>(strlen(name)), const_cast<char *>(name)};
-	pushJsonbValue(&state, WJB_KEY, &key);
+	push(builder, WJB_KEY, &key);
 	JsonbValue value{};
 	value.type = jbvNumeric;
 	value.val.numeric = int64_to_numeric(number);
-	pushJsonbValue(&state, WJB_VALUE, &value);
+	push(builder, WJB_VALUE, &value);
 }
 
 int64
@@ -45,12 +67,13 @@ number_in(Jsonb *stored, char const *name)
 Datum
 form_options(JobOptions const &options)
 {
-	JsonbParseState *state = nullptr;
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
-	push(state, max_attempts, options.max_attempts);
-	push(state, soft_time_limit, options.soft_time_limit);
-	push(state, hard_time_limit, options.hard_time_limit);
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, nullptr)));
+	Builder builder{};
+	push(builder, WJB_BEGIN_OBJECT, nullptr);
+	push(builder, max_attempts, options.max_attempts);
+	push(builder, soft_time_limit, options.soft_time_limit);
+	push(builder, hard_time_limit, options.hard_time_limit);
+	push(builder, WJB_END_OBJECT, nullptr);
+	return JsonbPGetDatum(JsonbValueToJsonb(builder.result));
 }
 
 JobOptions

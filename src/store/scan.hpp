@@ -44,7 +44,11 @@ class TableScan : base::NotCopyable
 		if (table_ == nullptr)
 			return;
 		slot_ = table_slot_create(table_, nullptr);
+#if PG_VERSION_NUM >= 190000
+		scan_ = table_beginscan(table_, snapshot, 0, nullptr, SO_NONE);
+#else
 		scan_ = table_beginscan(table_, snapshot, 0, nullptr);
+#endif
 	}
 
 	// nullptr: no more.
@@ -91,7 +95,9 @@ class IndexScan : base::NotCopyable
 		if (index_ == nullptr)
 			return;
 		slot_ = table_slot_create(table_, nullptr);
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+		scan_ = index_beginscan(table_, index_, SnapshotSelf, nullptr, count, 0, SO_NONE);
+#elif PG_VERSION_NUM >= 180000
 		scan_ = index_beginscan(table_, index_, SnapshotSelf, nullptr, count, 0);
 #else
 		scan_ = index_beginscan(table_, index_, SnapshotSelf, count, 0);
