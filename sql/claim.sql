@@ -100,7 +100,9 @@ SELECT onceq.claim('claim');
 SELECT n, onceq.claim('claim') FROM generate_series(1, 2) n;
 SELECT onceq.ack_and_claim(NULL, 'claim');
 DO $$ BEGIN PERFORM onceq.claim('claim'); END $$;
+\set VERBOSITY sqlstate
 CALL onceq.claim('claim');
+\set VERBOSITY default
 SELECT * FROM claim_rest();
 
 -- 9. JOIN: outer and inner, with a table that drops rows

@@ -32,8 +32,7 @@ SELECT onceq.alter_queue('limits', max_running => 4);
 BEGIN;
 SELECT payload FROM onceq.claim('limits', 5);
 ROLLBACK;
-CALL onceq.recover();
-SELECT payload FROM onceq.claim('limits', 5);
+SELECT payload FROM onceq.claim('limits', 5, wait => '30 s');
 
 -- lowered below what runs: nothing starts; raised, or taken away
 SELECT onceq.alter_queue('limits', max_running => 1);
