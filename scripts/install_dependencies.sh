@@ -10,7 +10,7 @@ packages=(
 	make g++ clang cmake libgtest-dev
 	postgresql-15 postgresql-server-dev-15
 	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
-	python3 python3-psycopg
+	postgresql-15-cron python3 python3-psycopg
 )
 
 if [ "${PG_CONFIG:-pg_config}" != pg_config ] || command -v pg_config >/dev/null; then

@@ -11,6 +11,17 @@ COMMENT ON PROCEDURE onceq.maintain() IS 'make room for new jobs and remove old 
 REVOKE ALL ON PROCEDURE onceq.maintain() FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE onceq.maintain() TO onceq_operator, onceq_admin;
 
+CREATE FUNCTION onceq.use_pg_cron(recover text DEFAULT '* * * * *', maintain text DEFAULT '* * * * *',
+	archive text DEFAULT '0 * * * *', database name DEFAULT NULL)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_use_pg_cron';
+COMMENT ON FUNCTION onceq.use_pg_cron(text, text, text, name) IS
+'lets pg_cron call onceq.recover(), onceq.maintain() and onceq.archive() in a database (NULL: this one), as the current user, instead of what was registered before, and returns the number of jobs; schedules as of pg_cron, NULL: no such job; for superusers and members of onceq_admin; errors: those of pg_cron, 3D000 no such database, 42501, 55000 pg_cron is not installed in this database';
+
+CREATE FUNCTION onceq.leave_pg_cron(database name DEFAULT NULL)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_leave_pg_cron';
+COMMENT ON FUNCTION onceq.leave_pg_cron(name) IS
+'removes what onceq.use_pg_cron() registered for a database (NULL: this one), and returns the number of jobs; errors: 3D000, 42501, 55000 pg_cron is not installed in this database';
+
 CREATE FUNCTION onceq.list_workers(
 	OUT database oid,
 	OUT pid int,

@@ -81,6 +81,9 @@ define_settings()
 								setting.min, setting.max, setting.context, setting.flags, nullptr,
 								nullptr, nullptr);
 	}
+	DefineCustomBoolVariable("onceq.worker_passive",
+							 "Leaves the worker's chores to others, such as pg_cron, but for what sessions wait for.",
+							 nullptr, &settings.worker_passive, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
 #ifdef ONCEQ_TESTING
 	define_clock_setting();
 	define_fault_setting();

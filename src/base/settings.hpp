@@ -24,6 +24,7 @@ struct Settings
 	int worker_naptime_ms;
 	int payload_max_kb;
 	int queue_lease_share; // percent
+	bool worker_passive;
 };
 
 extern Settings settings;

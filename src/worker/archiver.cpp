@@ -2,6 +2,7 @@
 #include "worker/archiver.hpp"
 
 #include "archive/archive.hpp"
+#include "base/settings.hpp"
 #include "base/wall.hpp"
 #include "worker/archivers.hpp"
 #include "worker/launch.hpp"
@@ -248,6 +249,8 @@ archiver_body(FunctionCallInfo)
 core::Microseconds
 start_archiver()
 {
+	if (base::settings.worker_passive)
+		return look_again;
 	core::Microseconds const wait = archive::until_work();
 	if (wait > 0)
 		return wait;

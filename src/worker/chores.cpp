@@ -20,8 +20,8 @@ namespace {
 constexpr Chore chores[] = {
 	{"expire leases", Duty::recover, delivery::expire_leases},
 	{"promote due jobs", Duty::recover, delivery::promote_due},
-	{"prepare room", Duty::maintain, board::keep_room},
-	{"keep the lease journal", Duty::maintain, board::keep_journal},
+	{"prepare room", Duty::maintain, board::keep_room, true},
+	{"keep the lease journal", Duty::maintain, board::keep_journal, true},
 	{"keep segments", Duty::maintain, board::keep_segments},
 	{"start the archiver", Duty::maintain, start_archiver},
 	{"audit", Duty::maintain, board::audit_boards},

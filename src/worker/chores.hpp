@@ -24,6 +24,8 @@ struct Chore
 	// Called in a transaction of its own with an active snapshot, in a short-lived memory context, as
 	// onceq_worker or as the caller of the procedure; may raise. Returns how long it may be left alone.
 	core::Microseconds (*run)();
+	// Sessions wait for it: a passive worker does it when it is woken.
+	bool is_awaited = false;
 };
 
 inline constexpr int chores_max = 16;

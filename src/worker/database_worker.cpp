@@ -243,11 +243,21 @@ do_chore(int i)
 	}
 }
 
+// Whether the worker does this chore by itself; what a passive one was asked to do, and failed, it does again.
+bool
+is_own_duty(int i)
+{
+	Chore const &chore = all_chores()[i];
+	if (chore.duty == Duty::farewell)
+		return false;
+	return !base::settings.worker_passive || (chore.is_awaited && worker.failures[i] > 0);
+}
+
 // What is due, or all if somebody has asked for it; a chore that failed keeps to its back-off.
 bool
 is_due(int i, bool all)
 {
-	if (all_chores()[i].duty == Duty::farewell)
+	if (!is_own_duty(i) && !(all && all_chores()[i].is_awaited))
 		return false;
 	return (all && worker.failures[i] == 0) || worker.due[i] <= base::now_monotonic();
 }
@@ -280,7 +290,7 @@ take_round(bool all)
 	}
 	core::Monotonic const now = base::now_monotonic();
 	for (int i = 0; i < count; i++)
-		if (all_chores()[i].duty != Duty::farewell)
+		if (is_own_duty(i))
 			nap = std::clamp<core::Microseconds>(worker.due[i].us - now.us, 0, nap);
 	return nap;
 }

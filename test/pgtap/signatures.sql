@@ -50,6 +50,8 @@ INSERT INTO promised VALUES
 	('set_archive_policy', 'source regclass, age_column name, older_than interval, archive_to text DEFAULT NULL::text, batch integer DEFAULT 1000, not_before time without time zone DEFAULT NULL::time without time zone, not_after time without time zone DEFAULT NULL::time without time zone, vacuum_after boolean DEFAULT true', 'void'),
 	('drop_archive_policy', 'source regclass', 'void'),
 	('archive', 'IN source regclass DEFAULT NULL::regclass', 'procedure'),
+	('use_pg_cron', 'recover text DEFAULT ''* * * * *''::text, maintain text DEFAULT ''* * * * *''::text, archive text DEFAULT ''0 * * * *''::text, database name DEFAULT NULL::name', 'integer'),
+	('leave_pg_cron', 'database name DEFAULT NULL::name', 'integer'),
 	('recover', '', 'procedure'),
 	('maintain', '', 'procedure');
 

@@ -129,7 +129,7 @@ SELECT throws_ok('CALL onceq.archive()', '25001');
 SELECT set_eq($$ SELECT name, context, boot_val, coalesce(unit, '') FROM pg_settings WHERE name LIKE 'onceq.%' AND name <> 'onceq.fault' $$,
 	$$ VALUES ('onceq.archive_batches_per_second', 'sighup', '20', ''), ('onceq.archive_interval', 'sighup', '60', 's'), ('onceq.audit_interval', 'sighup', '3600', 's'), ('onceq.lease_journal_after', 'sighup', '2000', 'ms'), ('onceq.lease_slots', 'postmaster', '65536', ''), ('onceq.max_databases', 'postmaster', '64', ''),
 		('onceq.max_queues', 'postmaster', '1024', ''), ('onceq.payload_max', 'superuser', '256', 'kB'), ('onceq.queue_lease_share', 'sighup', '50', ''), ('onceq.restart_spread', 'sighup', '5000', 'ms'), ('onceq.segment_wait', 'user', '10000', 'ms'),
-		('onceq.state_memory', 'postmaster', '65536', 'kB'), ('onceq.suspicion_window', 'sighup', '900', 's'), ('onceq.worker_naptime', 'sighup', '1000', 'ms') $$, 'settings');
+		('onceq.state_memory', 'postmaster', '65536', 'kB'), ('onceq.suspicion_window', 'sighup', '900', 's'), ('onceq.worker_naptime', 'sighup', '1000', 'ms'), ('onceq.worker_passive', 'superuser', 'off', '') $$, 'settings');
 SELECT throws_ok('SET onceq.no_such_setting = 1', '42602', NULL, 'others are not taken for ours');
 
 SELECT * FROM finish();
