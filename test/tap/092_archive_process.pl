@@ -69,9 +69,9 @@ SKIP:
 		ok($node->wait_for_log(qr/fault at "archive: after batch"/, $offset), "$action");
 		worker_works($action);
 	}
+	is(counts($node, 'events', 'events_archive'), '110|0', 'nothing is half done');
 	query($node, 'ALTER SYSTEM RESET onceq.fault');
 	query($node, 'SELECT pg_reload_conf()');
-	is(counts($node, 'events', 'events_archive'), '110|0', 'nothing is half done');
 }
 $holder->query_safe('SELECT pg_advisory_unlock_all()');
 query($node, q{SELECT onceq.set_archive_policy('events', 'at', '1 day', 'events_archive')});
