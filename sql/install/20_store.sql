@@ -23,6 +23,8 @@ CREATE TABLE onceq.lease_journal (
 	hold "char" NOT NULL,
 	role name NOT NULL,
 	worker text,
+	soft_time_limit interval,
+	hard_time_limit interval,
 	journalled_at timestamptz NOT NULL,
 	PRIMARY KEY (queue_id, token, first_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50,

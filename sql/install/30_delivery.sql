@@ -88,7 +88,13 @@ COMMENT ON FUNCTION onceq.release(bigint, bigint) IS
 CREATE FUNCTION onceq.extend(token bigint, lease interval DEFAULT NULL)
 RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_extend';
 COMMENT ON FUNCTION onceq.extend(bigint, interval) IS
-'lets the lease last from now on for this time (100 ms to 12 h; NULL: as it was granted), at once and whatever becomes of the transaction, and returns its end; errors: OQ001 lease lost, 22023, 42501';
+'lets the lease last from now on for this time (100 ms to 12 h; NULL: as it was granted), at once and whatever becomes of the transaction, and returns its end, which is never beyond the hard time limit; a NOTICE says that the soft time limit has passed (SQLSTATE 01OQ1), or that jobs of the lease were cancelled (01OQ2); errors: OQ001 lease lost, 22023, 42501';
+
+CREATE FUNCTION onceq.progress(token bigint, id bigint, current bigint, total bigint DEFAULT NULL,
+	message text DEFAULT NULL)
+RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_progress';
+COMMENT ON FUNCTION onceq.progress(bigint, bigint, bigint, bigint, text) IS
+'tells how far a running job is, at once and whatever becomes of the transaction; onceq.job() shows it until the job leaves its lease; current and total not negative, message is kept up to 200 bytes; returns why the holder should stop: NULL no reason, soft_time_limit, cancelled; errors: OQ001 lease lost, 22004, 22023, 42501, 53400 onceq.progress_slots';
 
 CREATE FUNCTION onceq.cancel(queue text, id bigint)
 RETURNS bool LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_cancel';
@@ -113,13 +119,16 @@ CREATE TYPE onceq.job_info AS (
 	finished_at timestamptz,
 	lease_until timestamptz,
 	worker text,
+	progress_current bigint,
+	progress_total bigint,
+	progress_message text,
 	result jsonb,
 	error text,
 	payload jsonb,
 	headers jsonb
 );
 COMMENT ON TYPE onceq.job_info IS
-'a job as onceq.job() shows it; state: scheduled, ready, running, succeeded, dead, cancelled; attempt: the running one, or the number of attempts so far; error: of the last failed attempt; due_at: while scheduled or ready';
+'a job as onceq.job() shows it; state: scheduled, ready, running, succeeded, dead, cancelled; attempt: the running one, or the number of attempts so far; error: of the last failed attempt; progress: what onceq.progress() reported last, while running; due_at: while scheduled or ready';
 
 CREATE FUNCTION onceq.job(queue text, id bigint)
 RETURNS onceq.job_info LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_job';

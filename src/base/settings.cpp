@@ -30,6 +30,7 @@ struct IntSetting
 constexpr int lease_slots_default = 65536;
 constexpr int queues_max = 16384;
 constexpr int databases_max = 1024;
+constexpr int progress_slots_max = 1024 * 1024;
 constexpr int minute_ms = 60 * 1000;
 constexpr int day_s = 24 * 60 * 60;
 constexpr int payload_max_kb_hard = 16 * 1024;
@@ -51,6 +52,8 @@ const IntSetting int_settings[] = {
 	 &settings.max_queues, 1024, 1, queues_max, PGC_POSTMASTER, 0},
 	{"onceq.payload_max", "Largest payload of a job.", &settings.payload_max_kb, 256, 1,
 	 payload_max_kb_hard, PGC_SUSET, GUC_UNIT_KB},
+	{"onceq.progress_slots", "Number of running jobs whose progress can be known at once, in all databases.",
+	 &settings.progress_slots, 16384, 0, progress_slots_max, PGC_POSTMASTER, 0},
 	{"onceq.queue_lease_share", "Share of all leases that one queue can have, in percent.",
 	 &settings.queue_lease_share, 50, 1, 100, PGC_SIGHUP, 0},
 	{"onceq.restart_spread",

@@ -25,6 +25,7 @@ struct Settings
 	int payload_max_kb;
 	int queue_lease_share; // percent
 	bool worker_passive;
+	int progress_slots;
 };
 
 extern Settings settings;

@@ -75,7 +75,7 @@ pool_size()
 Size
 leases_size()
 {
-	return CACHELINEALIGN(core::LeaseTable::size_for(base::settings.lease_slots));
+	return CACHELINEALIGN(core::LeaseTable::size_for(base::settings.lease_slots, base::settings.progress_slots));
 }
 
 Size
@@ -129,7 +129,7 @@ initialise(void *)
 		ConditionVariableInit(&place[i].changed);
 	}
 	core::FramePool::create(frame_pool, frame_count());
-	core::LeaseTable::create(lease_table, base::settings.lease_slots);
+	core::LeaseTable::create(lease_table, base::settings.lease_slots, base::settings.progress_slots);
 }
 
 LWLock *

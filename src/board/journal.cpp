@@ -70,9 +70,10 @@ begin_action(core::LeaseSlot &lease, core::Token token, Handle const &handle, co
 void
 insert_run(LeaseCopy const &copy, core::LeasedIds const &ids)
 {
-	constexpr int arguments = 10;
+	constexpr int arguments = 12;
 	static const Oid types[arguments] = {INT4OID, INT8OID, INT8OID, INT8OID, INT4OID,
-										 INT2OID, INT8OID, BOOLOID, OIDOID,	 TEXTOID};
+										 INT2OID, INT8OID, BOOLOID, OIDOID,	 TEXTOID,
+										 INT8OID, INT8OID};
 	Datum values[arguments] = {
 		Int32GetDatum(copy.board.key.queue),
 		Int64GetDatum(copy.token),
@@ -84,12 +85,15 @@ insert_run(LeaseCopy const &copy, core::LeasedIds const &ids)
 		BoolGetDatum(copy.holder.hold == core::LeaseHold::session),
 		ObjectIdGetDatum(copy.holder.role),
 		CStringGetTextDatum(copy.holder.worker),
+		Int64GetDatum(copy.holder.soft_time_limit),
+		Int64GetDatum(copy.holder.hard_time_limit),
 	};
 	SPI_execute_with_args(
 		"INSERT INTO onceq.lease_journal (queue_id, token, first_id, last_id, attempt, priority, lease, hold,"
-		" role, worker, journalled_at)"
+		" role, worker, soft_time_limit, hard_time_limit, journalled_at)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7 * interval '1 microsecond',"
 		" CASE WHEN $8 THEN 's' ELSE 't' END, pg_catalog.pg_get_userbyid($9), $10,"
+		" nullif($11, 0) * interval '1 microsecond', nullif($12, 0) * interval '1 microsecond',"
 		" pg_catalog.clock_timestamp())"
 		" ON CONFLICT DO NOTHING",
 		arguments, const_cast<Oid *>(types), values, nullptr, false, 0);
@@ -228,6 +232,8 @@ row_at(SPITupleTable *rows, uint64 i)
 	row.holder.hold = DatumGetBool(column(7)) ? core::LeaseHold::session : core::LeaseHold::time;
 	row.holder.role = get_role_oid(NameStr(*DatumGetName(column(8))), true);
 	row.holder.claimed_at = core::Wall{DatumGetTimestampTz(column(10))};
+	row.holder.soft_time_limit = DatumGetInt64(column(11));
+	row.holder.hard_time_limit = DatumGetInt64(column(12));
 	strlcpy(row.holder.worker, TextDatumGetCString(column(9)), sizeof(row.holder.worker));
 	return row;
 }
@@ -329,7 +335,9 @@ finish_lease(core::Board &board, core::LeaseSlot &lease)
 		core::close_lease(board, pool(), leases(), lease);
 		return;
 	}
-	core::hold(board, lease, base::now_monotonic() + lease.holder.span);
+	core::Monotonic const now = base::now_monotonic();
+	core::begin_limits(lease, now); // anew, as its time is
+	core::hold(board, lease, now + lease.holder.span);
 	board.counters.restored += lease.held.size();
 	lease.journal.store(core::LeaseJournal::written, std::memory_order_release);
 	if (lease.holder.hold == core::LeaseHold::session)
@@ -347,7 +355,9 @@ restore_leases(core::Board &board, std::uint32_t index, catalog::Queue const &qu
 	Datum values[1] = {Int32GetDatum(queue.id)};
 	SPI_execute_with_args(
 		"SELECT token, first_id, last_id, attempt, priority,"
-		" (extract(epoch FROM lease) * 1000000)::bigint, hold = 's', role, coalesce(worker, ''), journalled_at"
+		" (extract(epoch FROM lease) * 1000000)::bigint, hold = 's', role, coalesce(worker, ''), journalled_at,"
+		" coalesce((extract(epoch FROM soft_time_limit) * 1000000)::bigint, 0),"
+		" coalesce((extract(epoch FROM hard_time_limit) * 1000000)::bigint, 0)"
 		" FROM onceq.lease_journal WHERE queue_id = $1 ORDER BY max(journalled_at) OVER (PARTITION BY token)"
 		" DESC, token, first_id",
 		1, types, values, nullptr, true, 0);

@@ -19,8 +19,15 @@ leave_lease(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, 
 	lease.held -= jobs;
 	lease.pinned -= jobs;
 	lease.released -= jobs;
+	table.progress().forget(lease.progress, jobs);
 	if (lease.held.empty())
 		close_lease(board, pool, table, lease);
+}
+
+void
+set_deadline(LeaseSlot &lease, Monotonic deadline) noexcept
+{
+	lease.deadline.store(std::min(deadline, lease.hard_limit).us, std::memory_order_relaxed);
 }
 
 // Takes the run of ready jobs that starts at id into the lease; returns how many.
@@ -236,9 +243,18 @@ settle(Board &board, FramePool &pool, LeaseSlot &lease, Findings const &findings
 }
 
 void
+begin_limits(LeaseSlot &lease, Monotonic now) noexcept
+{
+	if (lease.holder.soft_time_limit > 0)
+		lease.soft_limit = now + lease.holder.soft_time_limit;
+	if (lease.holder.hard_time_limit > 0)
+		lease.hard_limit = now + lease.holder.hard_time_limit;
+}
+
+void
 hold(Board &board, LeaseSlot &lease, Monotonic deadline) noexcept
 {
-	lease.deadline.store(deadline.us, std::memory_order_relaxed);
+	set_deadline(lease, deadline);
 	lease.state.store(LeaseState::held, std::memory_order_release);
 	board.counters.claims++;
 	board.counters.delivered += lease.held.size();
@@ -249,7 +265,7 @@ extend(LeaseSlot &lease, Token token, Monotonic deadline) noexcept
 {
 	if (!owns(lease, token) || lease.state.load(std::memory_order_relaxed) != LeaseState::held)
 		return false;
-	lease.deadline.store(deadline.us, std::memory_order_relaxed);
+	set_deadline(lease, deadline);
 	return true;
 }
 
@@ -269,7 +285,7 @@ unpin(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least) noe
 		return;
 	lease.pinned -= jobs;
 	if (lease.deadline.load(std::memory_order_relaxed) < at_least.us)
-		lease.deadline.store(at_least.us, std::memory_order_relaxed);
+		set_deadline(lease, at_least);
 }
 
 bool

@@ -149,10 +149,13 @@ struct Findings
 {
 	JobSet absent;   // no row: nothing was enqueued → none
 	JobSet early;    // due above the watermark → waiting; ready again if the watermark rose meanwhile
-	JobSet unseen;   // not visible to the claimer's fixed snapshot → ready, uncounted
+	JobSet unseen;   // not visible to the claimer's fixed snapshot, or not to go with the others → ready, uncounted
 	Wall earliest_due; // of the early ones
 };
 void settle(Board &board, FramePool &pool, LeaseSlot &lease, Findings const &findings) noexcept;
+
+// The time limits of the lease's jobs begin to count. To be called before hold.
+void begin_limits(LeaseSlot &lease, Monotonic now) noexcept;
 
 // The rows are about to be handed over: PROVISIONAL → HELD.
 void hold(Board &board, LeaseSlot &lease, Monotonic deadline) noexcept;
@@ -172,7 +175,7 @@ may_end(LeaseSlot const &lease, Token token, JobSet const &jobs) noexcept
 	return owns(lease, token) && (lease.held - lease.pinned).includes(jobs);
 }
 
-// A new deadline for what is still held; false: the lease is lost.
+// A new deadline for what is still held, at most the hard time limit; false: the lease is lost.
 bool extend(LeaseSlot &lease, Token token, Monotonic deadline) noexcept;
 
 // PRE_COMMIT of the transaction that ends the jobs; false: the lease is lost, nothing changed.

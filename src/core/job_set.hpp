@@ -105,6 +105,12 @@ class JobSet
 	}
 
 	friend constexpr JobSet
+	operator|(JobSet left, JobSet const &right) noexcept
+	{
+		return left |= right;
+	}
+
+	friend constexpr JobSet
 	operator-(JobSet left, JobSet const &right) noexcept
 	{
 		return left -= right;

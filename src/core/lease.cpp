@@ -14,6 +14,13 @@ namespace {
 
 constexpr std::size_t header_size = 64;
 
+constexpr std::size_t
+progress_offset(std::uint32_t slots) noexcept
+{
+	std::size_t const size = header_size + std::size_t{slots} * (sizeof(LeaseSlot) + sizeof(IndexStack::Link));
+	return (size + 63) / 64 * 64;
+}
+
 // To find the slot that a token names, that many others are taken at most: whoever wants a slot meanwhile
 // shall find one, and many leases be restored soon.
 constexpr int slots_in_hand_max = 1024;
@@ -87,14 +94,14 @@ set_attempt(FramePool &pool, LeaseSlot &lease, int index, int attempt) noexcept
 }
 
 std::size_t
-LeaseTable::size_for(std::uint32_t slots) noexcept
+LeaseTable::size_for(std::uint32_t slots, std::uint32_t progress_slots) noexcept
 {
 	static_assert(sizeof(LeaseTable) <= header_size);
-	return header_size + std::size_t{slots} * (sizeof(LeaseSlot) + sizeof(IndexStack::Link));
+	return progress_offset(slots) + ProgressTable::size_for(progress_slots);
 }
 
 LeaseTable *
-LeaseTable::create(void *memory, std::uint32_t slots) noexcept
+LeaseTable::create(void *memory, std::uint32_t slots, std::uint32_t progress_slots) noexcept
 {
 	auto *table = new (memory) LeaseTable;
 	table->capacity_ = slots;
@@ -108,8 +115,10 @@ LeaseTable::create(void *memory, std::uint32_t slots) noexcept
 		slot->state.store(LeaseState::free, std::memory_order_relaxed);
 		slot->misplaced = false;
 		slot->overflow = no_frame;
+		slot->progress = no_index;
 	}
 	table->free_.fill(table->links(), slots);
+	ProgressTable::create(&table->progress(), progress_slots);
 	return table;
 }
 
@@ -176,6 +185,7 @@ LeaseTable::free(FramePool &pool, LeaseSlot &lease) noexcept
 {
 	if (lease.overflow != no_frame)
 		pool.give_back(lease.overflow);
+	progress().forget(lease.progress, JobSet::first(lease_jobs_max));
 	misplaced_.fetch_sub(lease.misplaced, std::memory_order_release);
 	lease.misplaced = false;
 	lease.overflow = no_frame;
@@ -200,6 +210,12 @@ LeaseTable::find(Token token) noexcept
 			if (slot(i).token.load(std::memory_order_acquire) == token)
 				return &slot(i);
 	return own;
+}
+
+ProgressTable &
+LeaseTable::progress() noexcept
+{
+	return *reinterpret_cast<ProgressTable *>(reinterpret_cast<std::byte *>(this) + progress_offset(capacity_));
 }
 
 LeaseSlot &
@@ -241,6 +257,8 @@ LeaseTable::open(LeaseSlot &lease, std::uint32_t board, Token token, LeaseHolder
 	lease.released = JobSet{};
 	lease.cancelled = JobSet{};
 	lease.board.store(board, std::memory_order_relaxed);
+	lease.soft_limit = monotonic_never;
+	lease.hard_limit = monotonic_never;
 	lease.deadline.store(monotonic_never.us, std::memory_order_relaxed);
 	lease.journal.store(LeaseJournal::none, std::memory_order_relaxed);
 	lease.state.store(LeaseState::provisional, std::memory_order_relaxed);

@@ -15,6 +15,7 @@
 
 #include "core/frame_pool.hpp"
 #include "core/job_set.hpp"
+#include "core/progress.hpp"
 #include "core/state_map.hpp"
 #include "core/time.hpp"
 #include "core/token.hpp"
@@ -54,6 +55,8 @@ struct LeaseHolder
 	LeaseHold hold;
 	bool until_journalled; // returned only when the journal has it
 	Microseconds span;     // of an extension that names none
+	Microseconds soft_time_limit; // of each job, from the claim on; 0: none
+	Microseconds hard_time_limit;
 	Wall claimed_at;
 	char worker[64];
 };
@@ -72,6 +75,9 @@ struct LeaseSlot
 	JobId base_id;
 	std::int16_t job_count;
 	std::int16_t run_count;
+	Monotonic soft_limit; // from when on the holder is asked to stop
+	Monotonic hard_limit; // beyond which the deadline never lies
+	std::uint32_t progress; // what was reported of its jobs
 	bool misplaced;      // restored, and its old slot was taken: the token names another
 	FrameIndex overflow; // of the runs, when they are more than lease_runs_inline
 	LeaseRun inline_runs[lease_runs_inline];
@@ -82,6 +88,19 @@ struct LeaseSlot
 };
 static_assert(std::is_standard_layout_v<LeaseSlot>);
 static_assert(std::atomic<LeaseState>::is_always_lock_free);
+
+// Why a holder is asked to stop what it does for a job.
+enum class StopReason : std::uint8_t { none, soft_time_limit, cancelled };
+inline constexpr int stop_reason_count = 3;
+
+// Requires: the lock of the lease's board; the job is of the lease.
+inline StopReason
+reason_to_stop(LeaseSlot const &lease, int job, Monotonic now) noexcept
+{
+	if (lease.cancelled.contains(job))
+		return StopReason::cancelled;
+	return lease.soft_limit <= now ? StopReason::soft_time_limit : StopReason::none;
+}
 
 // A run of ids of one lease, as its users see it.
 struct LeasedIds
@@ -168,8 +187,8 @@ for_each_run(FramePool &pool, LeaseSlot const &lease, JobSet const &set, Visit v
 class LeaseTable
 {
   public:
-	static std::size_t size_for(std::uint32_t slots) noexcept;
-	static LeaseTable *create(void *memory, std::uint32_t slots) noexcept;
+	static std::size_t size_for(std::uint32_t slots, std::uint32_t progress_slots = 0) noexcept;
+	static LeaseTable *create(void *memory, std::uint32_t slots, std::uint32_t progress_slots = 0) noexcept;
 
 	// An empty provisional lease of this board; nullptr: the table is full.
 	LeaseSlot *grant(std::uint32_t board, std::uint64_t random, LeaseHolder const &holder) noexcept;
@@ -181,6 +200,9 @@ class LeaseTable
 
 	// The slot of a token; or one that is another's, or free; nullptr: no such slot.
 	LeaseSlot *find(Token token) noexcept;
+
+	// What was reported of the jobs of its leases.
+	ProgressTable &progress() noexcept;
 
 	LeaseSlot &slot(std::uint32_t index) noexcept;
 	std::uint32_t index_of(LeaseSlot const &lease) const noexcept;

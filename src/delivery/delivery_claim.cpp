@@ -10,6 +10,7 @@
 #include "board/transaction.hpp"
 #include "board/waiters.hpp"
 #include "delivery/delivery.hpp"
+#include "delivery/time_limits.hpp"
 #include "store/store.hpp"
 
 extern "C" {
@@ -53,6 +54,7 @@ struct Claim
 	core::Microseconds span;
 	core::Wall watermark;    // when the jobs were taken, or the time if that is later
 	core::Wall lease_until;
+	TimeLimits limits;       // of the jobs returned
 	core::JobSet historied;  // jobs with outcomes to look up
 	core::JobSet present;    // jobs whose rows were found
 	core::Findings findings;
@@ -62,7 +64,7 @@ struct Claim
 	int reading;             // number of the job whose row is read or comes next
 	int returned;
 	int *attempt_of_run;     // of runs with a history
-	int freed;               // jobs that left the lease while claims that were refused wait for that
+	int freed;               // jobs that left the lease and that waiting claims may take
 	MemoryContext row_context;
 };
 
@@ -197,6 +199,19 @@ put_row(Claim &claim, store::Job const &job, int attempt)
 	claim.returned++;
 }
 
+// The first job to be returned decides on the limits of the lease.
+bool
+fits_limits(Claim &claim, store::Job const &job)
+{
+	TimeLimits const limits = time_limits_of(claim.queue, job.options);
+	if (claim.returned > 0)
+		return limits == claim.limits;
+	claim.limits = limits;
+	claim.lease_until = base::now_wall() +
+						(limits.hard > 0 ? Min(claim.span, limits.hard) : claim.span);
+	return true;
+}
+
 bool
 visit_job(store::Job const &job, void *argument)
 {
@@ -216,7 +231,7 @@ visit_job(store::Job const &job, void *argument)
 		claim.findings.early.add(number);
 		claim.findings.earliest_due = Min(claim.findings.earliest_due, due);
 	}
-	else if (!visible)
+	else if (!visible || !fits_limits(claim, job))
 		claim.findings.unseen.add(number);
 	else
 		put_row(claim, job, claim.run.attempt);
@@ -290,6 +305,15 @@ fetch(Claim &claim)
 	PG_END_TRY();
 }
 
+// Requires: B.
+void
+hand_over(core::Board &board, Claim &claim)
+{
+	core::Monotonic const now = base::now_monotonic();
+	core::begin_limits(*claim.lease, now);
+	core::hold(board, *claim.lease, now + claim.span);
+}
+
 // The second hold of B: what was not found, is not due or may not be seen leaves the lease; the rest
 // is HELD, unless its lease has to be durable first (suspicious). False: the lease is gone, because the
 // queue was dropped, which only a lock on a segment, taken for the first row, would have put off.
@@ -310,14 +334,17 @@ settle(Claim &claim, bool &suspicious)
 		suspicious |= board::is_suspicious(*board, run.first);
 	}
 	core::settle(*board, board::pool(), lease, claim.findings);
-	claim.freed = board->ends_are_awaited ? lease.job_count - claim.returned : 0;
+	claim.freed =
+		board->ends_are_awaited ? lease.job_count - claim.returned : claim.findings.unseen.size();
+	lease.holder.soft_time_limit = claim.limits.soft;
+	lease.holder.hard_time_limit = claim.limits.hard;
 	suspicious &= claim.returned > 0;
 	if (lease.held.empty())
 		core::close_lease(*board, board::pool(), board::leases(), lease);
 	else if (suspicious)
 		lease.journal.store(core::LeaseJournal::wanted, std::memory_order_release);
 	else
-		core::hold(*board, lease, base::now_monotonic() + claim.span);
+		hand_over(*board, claim);
 	return true;
 }
 
@@ -327,7 +354,7 @@ hold_when_journalled(Claim &claim)
 	board::wait_until_journalled(claim.board, claim.token);
 	board::Locked board(claim.board.index);
 	if (core::owns(*claim.lease, claim.token))
-		core::hold(*board, *claim.lease, base::now_monotonic() + claim.span);
+		hand_over(*board, claim);
 }
 
 } // namespace
@@ -343,7 +370,6 @@ claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue c
 	if (take_jobs(claim) == 0)
 		return 0;
 	note_time(claim);
-	claim.lease_until = base::now_wall() + claim.span;
 	claim.findings.earliest_due = core::wall_never;
 	claim.fixed_snapshot = IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : nullptr;
 	claim.attempt_of_run = static_cast<int *>(palloc0(sizeof(int) * core::lease_runs_max));

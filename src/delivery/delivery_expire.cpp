@@ -45,7 +45,8 @@ glance_at(core::LeaseSlot const &lease, core::Monotonic now)
 
 // Takes the lease away from its holder, under B; false: it is not over, or a commit is under way.
 bool
-begin_expiry(core::LeaseSlot &lease, std::uint64_t random, core::Monotonic now, board::LeaseCopy &copy)
+begin_expiry(core::LeaseSlot &lease, std::uint64_t random, core::Monotonic now, board::LeaseCopy &copy,
+			 char const *&reason)
 {
 	board::Handle const handle = board::handle_of(lease.board.load(std::memory_order_relaxed));
 	std::uint32_t const slot = board::leases().index_of(lease);
@@ -55,6 +56,10 @@ begin_expiry(core::LeaseSlot &lease, std::uint64_t random, core::Monotonic now, 
 	if (!board.stands_for(handle.key) || lease.token.load(std::memory_order_relaxed) == core::no_token ||
 		lease.board.load(std::memory_order_relaxed) != handle.index || !core::may_expire(lease, now))
 		return false;
+	if (lease.state.load(std::memory_order_relaxed) == core::LeaseState::lost)
+		reason = "the holder was lost";
+	else
+		reason = lease.hard_limit <= now ? "the hard time limit passed" : "the lease expired";
 	core::begin_expiry(lease, slot, random);
 	board::copy_lease(handle, lease, lease.held, copy);
 	return true;
@@ -102,10 +107,10 @@ visit_expired(store::Job const &job, void *argument)
 }
 
 void
-expire_jobs(board::LeaseCopy const &lease, catalog::Queue const &queue, bool lost)
+expire_jobs(board::LeaseCopy const &lease, catalog::Queue const &queue, char const *reason)
 {
 	Expiry expiry{lease, queue, base::now_wall(), {}, {}, nullptr};
-	expiry.detail = cstring_to_text(lost ? "the holder was lost" : "the lease expired");
+	expiry.detail = cstring_to_text(reason);
 	lease.runs().for_each(lease.jobs, [&](core::LeasedIds const &ids) {
 		expiry.run = ids;
 		store::read_jobs(queue.id, ids.first, ids.last, visit_expired, &expiry);
@@ -127,15 +132,15 @@ expire_lease(void *argument)
 {
 	Turn const &turn = *static_cast<Turn *>(argument);
 	auto *const copy = static_cast<board::LeaseCopy *>(palloc(sizeof(board::LeaseCopy)));
-	bool const lost = turn.lease.state.load(std::memory_order_relaxed) == core::LeaseState::lost;
-	if (begin_expiry(turn.lease, board::random_bits(), turn.now, *copy))
+	char const *reason = nullptr;
+	if (begin_expiry(turn.lease, board::random_bits(), turn.now, *copy, reason))
 	{
 		FAULT_POINT("expire: after begin");
 		catalog::Queue const *const queue = catalog::find_queue(copy->board.key.queue);
 		if (queue != nullptr && !queue->dropped)
 		{
 			catalog::Queue const copied = *queue;
-			expire_jobs(*copy, copied, lost);
+			expire_jobs(*copy, copied, reason);
 		}
 	}
 	FAULT_POINT("expire: after insert");

@@ -9,6 +9,7 @@
 #include "board/transaction.hpp"
 #include "board/waiters.hpp"
 #include "delivery/delivery.hpp"
+#include "delivery/stop.hpp"
 #include "notify/notify.hpp"
 
 namespace onceq::delivery {
@@ -126,15 +127,23 @@ ONCEQ_FUNCTION(onceq_extend)
 	catalog::require_privilege(queue, catalog::may_claim);
 	core::Microseconds const span =
 		PG_ARGISNULL(1) ? held->holder.span : lease_argument(fcinfo, 1);
-	bool extended = false;
+	core::Monotonic const now = base::now_monotonic();
+	core::Monotonic deadline = now;
+	Stops stops{};
 	{
 		board::Locked board(held->board.index);
 		core::LeaseSlot &lease = *board::leases().find(held->token);
-		extended = core::extend(lease, held->token, base::now_monotonic() + span);
+		// One that is over its hard time limit is the worker's, which will take it away.
+		if (lease.hard_limit > now && core::extend(lease, held->token, now + span))
+		{
+			deadline = core::Monotonic{lease.deadline.load(std::memory_order_relaxed)};
+			stops = find_stops(lease, (lease.held & held->jobs) | lease.cancelled, now);
+		}
 	}
-	if (!extended)
+	if (deadline == now)
 		raise_lease_lost(held->token);
-	PG_RETURN_TIMESTAMPTZ((base::now_wall() + span).us);
+	send_notices(stops, held->runs());
+	PG_RETURN_TIMESTAMPTZ((base::now_wall() + (deadline.us - now.us)).us);
 }
 
 } // namespace onceq::delivery

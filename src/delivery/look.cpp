@@ -24,6 +24,9 @@ enum JobInfoColumn {
 	info_finished_at,
 	info_lease_until,
 	info_worker,
+	info_progress_current,
+	info_progress_total,
+	info_progress_message,
 	info_result,
 	info_error,
 	info_payload,
@@ -39,6 +42,8 @@ struct Live
 	core::LeaseHolder holder; // if leased
 	core::Monotonic deadline;
 	int attempt;
+	bool reported; // progress
+	core::Progress progress;
 };
 
 void
@@ -50,6 +55,10 @@ look_at_lease(std::uint32_t index, core::JobId id, Live &live)
 		return;
 	live.holder = lease->holder;
 	live.deadline = core::Monotonic{lease->deadline.load(std::memory_order_relaxed)};
+	core::Progress const *const progress = board::leases().progress().find(lease->progress, job);
+	live.reported = progress != nullptr;
+	if (live.reported)
+		live.progress = *progress;
 	core::JobSet only{};
 	only.add(job);
 	core::for_each_run(board::pool(), *lease, only, [&](core::LeasedIds const &ids) { live.attempt = ids.attempt; });
@@ -58,7 +67,7 @@ look_at_lease(std::uint32_t index, core::JobId id, Live &live)
 Live
 look_at_board(board::Handle const &handle, core::JobId id)
 {
-	Live live{core::JobState::none, false, {}, core::monotonic_never, 1};
+	Live live{core::JobState::none, false, {}, core::monotonic_never, 1, false, {}};
 	if (handle.index == no_board)
 		return live;
 	board::Locked board(handle.index, LW_SHARED);
@@ -186,6 +195,12 @@ fill_running(Filler &filler, Live const &live)
 	filler.set(info_worker, live.holder.worker);
 	if (live.deadline != core::monotonic_never)
 		filler.set(info_lease_until, base::now_wall() + left);
+	if (!live.reported)
+		return;
+	filler.set(info_progress_current, Int64GetDatum(live.progress.current));
+	if (live.progress.total != core::no_total)
+		filler.set(info_progress_total, Int64GetDatum(live.progress.total));
+	filler.set(info_progress_message, live.progress.message);
 }
 
 // The state of a job that neither waits nor runs: finished, unless its commit's callback is still to

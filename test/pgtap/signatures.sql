@@ -35,6 +35,7 @@ INSERT INTO promised VALUES
 	('extend', 'token bigint, lease interval DEFAULT NULL::interval', 'timestamp with time zone'),
 	('cancel', 'queue text, id bigint', 'boolean'),
 	('cancelled', 'token bigint', 'SETOF bigint'),
+	('progress', 'token bigint, id bigint, current bigint, total bigint DEFAULT NULL::bigint, message text DEFAULT NULL::text', 'text'),
 	('job', 'queue text, id bigint', 'onceq.job_info'),
 	('jobs', 'queue text, state text DEFAULT NULL::text, after_id bigint DEFAULT 0, count integer DEFAULT 100', 'SETOF onceq.job_info'),
 	('audit', 'queue text', 'TABLE(id bigint, board text, stored text)'),
@@ -90,7 +91,8 @@ SELECT lives_ok($$ SELECT * FROM onceq.claim('named') UNION ALL SELECT id, token
 SELECT set_eq($$ SELECT attnum::int, attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'onceq.job_info'::regclass AND attnum > 0 $$,
 	$$ SELECT row_number() OVER ()::int, * FROM (VALUES ('queue', 'text'), ('id', 'bigint'), ('state', 'text'), ('priority', 'integer'), ('attempt', 'integer'), ('max_attempts', 'integer'),
 		('enqueued_at', 'timestamp with time zone'), ('due_at', 'timestamp with time zone'), ('claimed_at', 'timestamp with time zone'),
-		('finished_at', 'timestamp with time zone'), ('lease_until', 'timestamp with time zone'), ('worker', 'text'), ('result', 'jsonb'), ('error', 'text'),
+		('finished_at', 'timestamp with time zone'), ('lease_until', 'timestamp with time zone'), ('worker', 'text'), ('progress_current', 'bigint'), ('progress_total', 'bigint'), ('progress_message', 'text'),
+		('result', 'jsonb'), ('error', 'text'),
 		('payload', 'jsonb'), ('headers', 'jsonb')) v $$, 'columns of job_info');
 SELECT set_eq($$ SELECT c.relname::text, string_agg(a.attname, ' ' ORDER BY a.attnum) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 		WHERE c.relnamespace = 'onceq'::regnamespace AND c.relkind = 'v' GROUP BY 1 $$,

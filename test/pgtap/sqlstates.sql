@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(78);
+SELECT plan(80);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -45,6 +45,7 @@ SELECT throws_ok('SELECT onceq.nack(t(''ended''), i(''ended''))', 'OQ001');
 SELECT throws_ok('SELECT onceq.reject(t(''ended''), i(''ended''))', 'OQ001');
 SELECT throws_ok('SELECT onceq.release(t(''ended''))', 'OQ001');
 SELECT throws_ok('SELECT onceq.extend(t(''ended''))', 'OQ001');
+SELECT throws_ok('SELECT onceq.progress(t(''ended''), i(''ended''), 1)', 'OQ001');
 SELECT throws_ok('SELECT * FROM onceq.ack_and_claim(t(''ended''), ''codes'')', 'OQ001');
 SELECT throws_ok('SELECT onceq.ack(t(''held''), i(''ended''))', 'OQ001', NULL, 'a job of another lease');
 SELECT throws_ok('SELECT onceq.cancelled(t(''ended''))', 'OQ001');
@@ -59,6 +60,7 @@ SELECT throws_ok('SELECT onceq.ack(NULL::bigint)', '22004');
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', priority => 10)', '22023', 'priority is out of range');
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', run_at => now(), delay => ''1 s'')', '22023', 'run_at and delay cannot both be given');
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', delay => ''367 days'')', '22023', 'delay is out of range');
+SELECT throws_ok('SELECT onceq.progress(t(''held''), i(''held''), -1)', '22023', 'current is out of range');
 SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', 1001)', '22023', 'count is out of range');
 SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', lease => ''1 ms'')', '22023', 'lease is out of range');
 SELECT throws_ok('SELECT * FROM onceq.claim(''codes'', hold => ''x'')', '22023');
@@ -128,7 +130,7 @@ SELECT throws_ok('CALL onceq.archive()', '25001');
 
 SELECT set_eq($$ SELECT name, context, boot_val, coalesce(unit, '') FROM pg_settings WHERE name LIKE 'onceq.%' AND name <> 'onceq.fault' $$,
 	$$ VALUES ('onceq.archive_batches_per_second', 'sighup', '20', ''), ('onceq.archive_interval', 'sighup', '60', 's'), ('onceq.audit_interval', 'sighup', '3600', 's'), ('onceq.lease_journal_after', 'sighup', '2000', 'ms'), ('onceq.lease_slots', 'postmaster', '65536', ''), ('onceq.max_databases', 'postmaster', '64', ''),
-		('onceq.max_queues', 'postmaster', '1024', ''), ('onceq.payload_max', 'superuser', '256', 'kB'), ('onceq.queue_lease_share', 'sighup', '50', ''), ('onceq.restart_spread', 'sighup', '5000', 'ms'), ('onceq.segment_wait', 'user', '10000', 'ms'),
+		('onceq.max_queues', 'postmaster', '1024', ''), ('onceq.payload_max', 'superuser', '256', 'kB'), ('onceq.progress_slots', 'postmaster', '16384', ''), ('onceq.queue_lease_share', 'sighup', '50', ''), ('onceq.restart_spread', 'sighup', '5000', 'ms'), ('onceq.segment_wait', 'user', '10000', 'ms'),
 		('onceq.state_memory', 'postmaster', '65536', 'kB'), ('onceq.suspicion_window', 'sighup', '900', 's'), ('onceq.worker_naptime', 'sighup', '1000', 'ms'), ('onceq.worker_passive', 'superuser', 'off', '') $$, 'settings');
 SELECT throws_ok('SET onceq.no_such_setting = 1', '42602', NULL, 'others are not taken for ours');
 

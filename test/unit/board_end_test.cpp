@@ -103,6 +103,60 @@ TEST(board_end, only_a_lease_that_is_held_is_extended)
 	EXPECT_FALSE(extend(*claimed.lease, claimed.token, Monotonic{900}));
 }
 
+// ---- time limits
+
+TEST(board_end, no_deadline_lies_beyond_the_hard_time_limit)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const claimed = stand.take_ready(1);
+	LeaseSlot &lease = *claimed.lease;
+	lease.holder.hard_time_limit = 300;
+	begin_limits(lease, Monotonic{1000});
+	hold(stand.board, lease, Monotonic{5000});
+	EXPECT_EQ(lease.deadline.load(), 1300);
+	EXPECT_TRUE(extend(lease, claimed.token, Monotonic{1200}));
+	EXPECT_EQ(lease.deadline.load(), 1200);
+	EXPECT_TRUE(extend(lease, claimed.token, Monotonic{1301}));
+	EXPECT_EQ(lease.deadline.load(), 1300);
+	ASSERT_TRUE(pin(lease, claimed.token, claimed.all()));
+	EXPECT_FALSE(may_expire(lease, Monotonic{1300}));
+	unpin(lease, claimed.token, claimed.all(), Monotonic{9000});
+	EXPECT_EQ(lease.deadline.load(), 1300);
+	EXPECT_TRUE(may_expire(lease, Monotonic{1300}));
+}
+
+TEST(board_end, a_holder_is_asked_to_stop_from_the_soft_time_limit_on)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const claimed = stand.take_ready(1);
+	LeaseSlot &lease = *claimed.lease;
+	EXPECT_EQ(reason_to_stop(lease, 0, Monotonic{1'000'000}), StopReason::none);
+	lease.holder.soft_time_limit = 300;
+	begin_limits(lease, Monotonic{1000});
+	hold(stand.board, lease, Monotonic{5000});
+	EXPECT_EQ(lease.deadline.load(), 5000);
+	EXPECT_EQ(reason_to_stop(lease, 0, Monotonic{1299}), StopReason::none);
+	EXPECT_EQ(reason_to_stop(lease, 0, Monotonic{1300}), StopReason::soft_time_limit);
+}
+
+TEST(board_end, the_limits_of_a_lease_are_not_those_of_the_next_one_in_its_slot)
+{
+	Stand stand;
+	stand.enqueue(1);
+	Claimed const first = stand.take_ready(1);
+	first.lease->holder.soft_time_limit = 300;
+	first.lease->holder.hard_time_limit = 300;
+	begin_limits(*first.lease, Monotonic{1000});
+	hold(stand.board, *first.lease, Monotonic{5000});
+	give_back(stand.board, stand.pool(), stand.table(), *first.lease, first.all());
+	Claimed const second = stand.claim(1, Monotonic{5000});
+	ASSERT_EQ(second.lease, first.lease);
+	EXPECT_EQ(second.lease->deadline.load(), 5000);
+	EXPECT_EQ(reason_to_stop(*second.lease, 0, Monotonic{9999}), StopReason::none);
+}
+
 // ---- what becomes of the jobs
 
 TEST(board_end, an_acked_job_is_gone_and_the_last_one_frees_the_lease)

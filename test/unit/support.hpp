@@ -77,8 +77,9 @@ class PoolMemory
 class TableMemory
 {
   public:
-	explicit TableMemory(std::uint32_t slots)
-		: memory_(LeaseTable::size_for(slots)), table_(LeaseTable::create(memory_.get(), slots))
+	explicit TableMemory(std::uint32_t slots, std::uint32_t progress_slots = 64)
+		: memory_(LeaseTable::size_for(slots, progress_slots)),
+		  table_(LeaseTable::create(memory_.get(), slots, progress_slots))
 	{
 	}
 
