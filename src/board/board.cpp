@@ -343,9 +343,22 @@ leases()
 	return *lease_table;
 }
 
+#ifdef ONCEQ_TESTING
+static constinit std::int64_t holds = 0;
+
+std::int64_t
+holds_so_far()
+{
+	return holds;
+}
+#endif
+
 Locked::Locked(std::uint32_t index, LWLockMode mode)
 	: board_(&place[index].board), lock_(&locks[index].lock, mode)
 {
+#ifdef ONCEQ_TESTING
+	holds++;
+#endif
 }
 
 Handle

@@ -76,6 +76,11 @@ class Locked : base::NotCopyable
 	base::LWLockScope lock_;
 };
 
+#ifdef ONCEQ_TESTING
+// How often this process has held some B.
+std::int64_t holds_so_far();
+#endif
+
 // Whose board this is, looked up without B: true if it still is under B.
 Handle handle_of(std::uint32_t index);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "board/effects.hpp"
 
+#include "base/errcode.hpp"
+
 namespace onceq::board {
 
 namespace {
@@ -124,6 +126,26 @@ change_board(core::Board &board, Entry const &entry) noexcept
 }
 
 } // namespace
+
+void
+raise_lost_at_commit(core::Token token, core::Ending ending)
+{
+	if (ending == core::Ending::cancelled)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("a running job was ended by others before it could be cancelled"),
+						errhint("Repeat the transaction.")));
+	ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
+					errmsg("the lease was lost before the transaction could commit"),
+					errdetail("Its token is " INT64_FORMAT ".", token),
+					errhint("The jobs are delivered again; this transaction changed nothing.")));
+	pg_unreachable();
+}
+
+bool
+has_commit_effect(Entry const &entry) noexcept
+{
+	return entry.kind != EntryKind::claimed && entry.kind != EntryKind::expiring;
+}
 
 void
 commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) noexcept

@@ -62,6 +62,11 @@ struct Wakes
 	std::int64_t ready; // jobs of this board that became ready
 };
 
+// PRE_COMMIT found that the jobs to be ended are not held any more.
+[[noreturn]] void raise_lost_at_commit(core::Token token, core::Ending ending);
+
+// A claim that commits changes nothing: its jobs are the lease's already.
+bool has_commit_effect(Entry const &entry) noexcept;
 // now: by the clock, read before B.
 void commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) noexcept;
 void abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &wakes) noexcept;

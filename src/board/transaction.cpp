@@ -47,14 +47,20 @@ void_spares()
 	}
 }
 
-// Applies effect to the entries up to end, newest first, holding B for a slice of them at a time.
-template <typename Effect>
+// Applies effect to the entries up to end, newest first, holding B for a slice of them at a time; not for
+// entries that it does nothing to.
+template <typename HasEffect, typename Effect>
 void
-for_entries(Entry const *end, Effect effect)
+for_entries(Entry const *end, HasEffect has_effect, Effect effect)
 {
 	bool wake_worker = false;
 	for (Entry *entry = newest; entry != end;)
 	{
+		if (!has_effect(*entry))
+		{
+			entry = entry->previous;
+			continue;
+		}
 		std::uint32_t const index = entry->board.index;
 		Wakes wakes{};
 		{
@@ -94,23 +100,15 @@ pin_all()
 		if (!entry->ended.pinned)
 			lost = entry;
 	}
-	// ABORT unpins those of this pass.
-	if (lost != nullptr && lost->ended.ending == core::Ending::cancelled)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("a running job was ended by others before it could be cancelled"),
-						errhint("Repeat the transaction.")));
-	if (lost != nullptr)
-		ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
-						errmsg("the lease was lost before the transaction could commit"),
-						errdetail("Its token is " INT64_FORMAT ".", lost->ended.token),
-						errhint("The jobs are delivered again; this transaction changed nothing.")));
+	if (lost != nullptr) // ABORT unpins those of this pass
+		raise_lost_at_commit(lost->ended.token, lost->ended.ending);
 }
 
 void
 after_commit()
 {
 	core::Wall const now = base::now_wall();
-	for_entries(nullptr, [now](core::Board &board, Entry &entry, Wakes &wakes) {
+	for_entries(nullptr, has_commit_effect, [now](core::Board &board, Entry &entry, Wakes &wakes) {
 		commit_effect(board, entry, now, wakes);
 	});
 	void_spares();
@@ -125,7 +123,8 @@ void
 abort_entries(Entry const *end)
 {
 	core::Monotonic const at_least = base::now_monotonic() + grace_after_abort;
-	for_entries(end, [at_least](core::Board &board, Entry &entry, Wakes &wakes) {
+	auto const always = [](Entry const &) { return true; };
+	for_entries(end, always, [at_least](core::Board &board, Entry &entry, Wakes &wakes) {
 		abort_effect(board, entry, at_least, wakes);
 	});
 }
