@@ -76,8 +76,8 @@ SELECT any_code('SELECT * FROM onceq.claim_any(''{any.b,any.a}'')') AS one_missi
 SELECT queue, payload FROM onceq.claim_any('{any.a}');
 RESET ROLE;
 
-SELECT onceq.drop_queue('any.a'), onceq.drop_queue('any.b'), onceq.drop_queue('any.c');
 DROP TABLE any_turns;
 DROP FUNCTION any_code;
 DROP OWNED BY regress_any_consumer;
 DROP ROLE regress_any_consumer;
+SELECT onceq.drop_queue('any.a'), onceq.drop_queue('any.b'), onceq.drop_queue('any.c');

@@ -54,6 +54,44 @@ take_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId id, int priority
 	return taken;
 }
 
+void
+find_waiting(Board &board, Ageing const &ageing) noexcept
+{
+	for (int priority = 0; priority <= priority_max; priority++)
+		board.waiting[priority].find(board.map.count(ready_at(priority)), ageing.now, ageing.step / 4);
+}
+
+// Whose jobs come next; -1: none is ready.
+int
+next_priority(Board const &board, Ageing const &ageing) noexcept
+{
+	int next = -1;
+	Monotonic best = monotonic_never;
+	for (int priority = priority_max; priority >= 0; priority--)
+	{
+		if (board.map.count(ready_at(priority)) == 0)
+			continue;
+		if (ageing.step == 0)
+			return priority;
+		Monotonic const rank = board.waiting[priority].next_since() + -priority * ageing.step;
+		if (rank < best)
+		{
+			best = rank;
+			next = priority;
+		}
+	}
+	return next;
+}
+
+// How many jobs of this priority come before anybody else's.
+int
+alike(Board const &board, int priority, Ageing const &ageing) noexcept
+{
+	if (ageing.step == 0)
+		return lease_jobs_max;
+	return static_cast<int>(std::min<std::int64_t>(board.waiting[priority].next_count(), lease_jobs_max));
+}
+
 // Frames that producers leave to the others. A claim from a page that is not stored needs one, and only
 // claims empty a pool: filled by producers to the last frame, it would stay full for ever.
 std::uint32_t
@@ -77,6 +115,8 @@ begin_building(Board &board, BoardKey key) noexcept
 	board.prepared_end = 0;
 	board.first_new_id = 0;
 	std::fill_n(board.lowest_ready, priority_max + 1, JobId{0});
+	for (WaitingTimes &waiting : board.waiting)
+		waiting.begin();
 	board.leases = 0;
 	board.ends_are_awaited = false;
 	board.bucket.begin(monotonic_always);
@@ -197,25 +237,31 @@ close_lease(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease) 
 }
 
 int
-take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &refusal) noexcept
+take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &refusal,
+	 Ageing const &ageing) noexcept
 {
 	refusal = board.phase == BoardPhase::standing ? Refusal::none : Refusal::not_standing;
 	if (refusal != Refusal::none)
 		return 0;
+	if (ageing.step > 0)
+		find_waiting(board, ageing);
 	int taken = 0;
-	for (int priority = priority_max; priority >= 0 && taken < count; priority--)
+	while (taken < count)
 	{
-		while (taken < count)
-		{
-			JobId const id = board.map.find(pool, ready_at(priority), board.lowest_ready[priority]);
-			board.lowest_ready[priority] = id != 0 ? id : board.next_id;
-			if (id == 0)
-				break;
-			int const run = take_run(board, pool, lease, id, priority, count - taken, refusal);
-			if (run == 0)
-				return taken;
-			taken += run;
-		}
+		int const priority = next_priority(board, ageing);
+		if (priority < 0)
+			break;
+		JobId const id = board.map.find(pool, ready_at(priority), board.lowest_ready[priority]);
+		board.lowest_ready[priority] = id;
+		int const run = take_run(board, pool, lease, id, priority,
+								 std::min(count - taken, alike(board, priority, ageing)), refusal);
+		if (run == 0)
+			break;
+		taken += run;
+		if (ageing.step > 0)
+			board.waiting[priority].take(run);
+		if (board.map.count(ready_at(priority)) == 0)
+			board.lowest_ready[priority] = board.next_id;
 	}
 	return taken;
 }

@@ -7,6 +7,7 @@
 // Requires, for every function: B is held by the caller.
 #pragma once
 
+#include "core/ageing.hpp"
 #include "core/lease.hpp"
 #include "core/limits.hpp"
 #include "core/state_map.hpp"
@@ -77,6 +78,7 @@ struct Board
 	SegmentNumber prepared_end; // segments below it have their tables
 	JobId first_new_id;         // ids below it were given out before this life of the server
 	JobId lowest_ready[priority_max + 1]; // no job of that priority is ready below it
+	WaitingTimes waiting[priority_max + 1]; // of ready jobs, while they age
 	std::int32_t leases;        // of this queue now
 	bool ends_are_awaited;      // a claim was refused because too many jobs run
 	TokenBucket bucket;         // of jobs that may be delivered, if their rate is limited
@@ -140,9 +142,10 @@ LeaseSlot *open_lease(Board &board, LeaseTable &table, std::uint32_t index, std:
 // Its last job has left it, or it never had one.
 void close_lease(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease) noexcept;
 
-// Moves the lowest ready jobs of the highest priority into the lease; returns how many, at most
-// count. refusal is no_memory when there would have been more.
-int take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &refusal) noexcept;
+// Moves the lowest ready jobs of the highest priority, or of that which ageing puts first, into the lease;
+// returns how many, at most count. refusal is no_memory when there would have been more.
+int take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &refusal,
+		 Ageing const &ageing = no_ageing) noexcept;
 
 // What the claimer found when it looked for the rows of the taken jobs.
 struct Findings

@@ -117,7 +117,7 @@ take_jobs(Claim &claim)
 	core::LeaseHolder const holder = holder_of(claim);
 	std::uint64_t const random = board::random_bits();
 	core::Limits const limits = limits_of(claim.queue);
-	core::Monotonic const now = limits.rate.limit > 0 ? base::now_monotonic() : core::monotonic_always;
+	core::Monotonic const now = base::now_monotonic();
 	core::Refusal refusal = core::Refusal::not_standing;
 	bool no_slot = false;
 	int taken = 0;
@@ -140,7 +140,8 @@ take_jobs(Claim &claim)
 			{
 				claim.token = claim.lease->token.load(std::memory_order_relaxed);
 				board::set_token(claim.entry, claim.token);
-				taken = core::take(*board, board::pool(), *claim.lease, count, refusal);
+				taken = core::take(*board, board::pool(), *claim.lease, count, refusal,
+								   {claim.queue.priority_ageing, now});
 				note_histories(*board, claim, 0);
 				if (taken == 0)
 					core::close_lease(*board, board::pool(), board::leases(), *claim.lease);
@@ -163,14 +164,15 @@ int
 take_more(Claim &claim, int wanted)
 {
 	core::Limits const limits = limits_of(claim.queue);
-	core::Monotonic const now = limits.rate.limit > 0 ? base::now_monotonic() : core::monotonic_always;
+	core::Monotonic const now = base::now_monotonic();
 	core::Refusal refusal;
 	board::Locked board(claim.board.index);
 	if (!board.stands_for(claim.board.key))
 		return 0;
 	int const room = Min(wanted, core::lease_jobs_max - claim.lease->job_count);
 	int const from_run = claim.lease->run_count;
-	int const taken = core::take(*board, board::pool(), *claim.lease, core::allowed(*board, limits, room, now), refusal);
+	int const taken = core::take(*board, board::pool(), *claim.lease, core::allowed(*board, limits, room, now),
+								 refusal, {claim.queue.priority_ageing, now});
 	note_histories(*board, claim, from_run);
 	return taken;
 }
