@@ -6,6 +6,8 @@ CREATE TABLE onceq.segment (
 	created_at timestamptz NOT NULL,
 	sealed_at timestamptz,
 	drained_at timestamptz,
+	archived_below bigint,
+	archived_at timestamptz,
 	PRIMARY KEY (queue_id, number)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50);
 ALTER TABLE onceq.segment OWNER TO onceq_owner;

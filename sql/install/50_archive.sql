@@ -1,4 +1,5 @@
--- Archive policies: what is to become of old rows of any table. The columns' order is known to src/archive.
+-- Archive policies: what is to become of old rows of any table, and of finished jobs. The columns' order is
+-- known to src/archive.
 
 CREATE TABLE onceq.archive_policy (
 	source regclass PRIMARY KEY,
@@ -97,3 +98,42 @@ COMMENT ON COLUMN onceq.archive_policies.last_rows IS 'rows that the last run mo
 COMMENT ON COLUMN onceq.archive_policies.next_run IS 'at the earliest, and within not_before and not_after; null: as soon as possible';
 COMMENT ON COLUMN onceq.archive_policies.failures IS 'failed runs in a row; the next one comes after a back-off';
 COMMENT ON COLUMN onceq.archive_policies.last_error IS 'of the last run; null: it went well';
+
+-- Queues with the option archive_to: who has set it, and how it went.
+CREATE TABLE onceq.job_archive (
+	queue_id int PRIMARY KEY,
+	owner name NOT NULL,
+	last_run timestamptz,
+	last_jobs bigint,
+	total_jobs bigint NOT NULL DEFAULT 0,
+	next_run timestamptz,
+	failures int NOT NULL DEFAULT 0,
+	last_error text
+) WITH (fillfactor = 50);
+ALTER TABLE onceq.job_archive OWNER TO onceq_owner;
+COMMENT ON TABLE onceq.job_archive IS 'queues whose finished jobs are archived; read onceq.job_archives instead';
+SELECT pg_catalog.pg_extension_config_dump('onceq.job_archive', '');
+
+CREATE VIEW onceq.job_archives WITH (security_barrier = true) AS
+SELECT q.name AS queue,
+	q.archive_to,
+	a.owner,
+	a.last_run,
+	a.last_jobs,
+	a.total_jobs,
+	a.next_run,
+	a.failures,
+	a.last_error
+FROM onceq.job_archive a
+JOIN onceq.queue q ON q.id = a.queue_id
+JOIN pg_catalog.pg_class c ON c.relname = ('q' || q.id)::pg_catalog.name AND c.relkind = 'r'
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'onceq_data'
+WHERE q.dropped_at IS NULL
+AND (pg_catalog.has_table_privilege(c.oid, 'SELECT')
+	OR pg_catalog.pg_has_role('onceq_operator', 'USAGE')
+	OR pg_catalog.pg_has_role('onceq_monitor', 'USAGE'));
+ALTER VIEW onceq.job_archives OWNER TO onceq_owner;
+GRANT SELECT ON onceq.job_archives TO PUBLIC;
+COMMENT ON VIEW onceq.job_archives IS 'queues whose finished jobs are copied to a table before they are dropped, of those the user may look at, and how that went';
+COMMENT ON COLUMN onceq.job_archives.owner IS 'role that has set archive_to, and as which jobs are copied';
+COMMENT ON COLUMN onceq.job_archives.last_error IS 'of the last run, null: it went well; until it does, no segment of the queue is dropped';

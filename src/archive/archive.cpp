@@ -2,20 +2,18 @@
 #include "archive/archive.hpp"
 
 #include "archive/batch.hpp"
+#include "archive/pace.hpp"
 #include "archive/runs.hpp"
 #include "base/clock.hpp"
 #include "base/fault.hpp"
 #include "base/owner.hpp"
 #include "base/scope.hpp"
-#include "base/settings.hpp"
 
 extern "C" {
 #include <catalog/pg_class.h>
-#include <storage/latch.h>
 #include <utils/lsyscache.h>
 #include <utils/memutils.h>
 #include <utils/syscache.h>
-#include <utils/wait_event.h>
 }
 
 namespace onceq::archive {
@@ -44,6 +42,7 @@ struct Conduct
 	core::Monotonic begun;
 	core::Microseconds wait; // until the window opens
 	Report report;
+	Outcome outcome;
 };
 
 // ---- steps, each in a transaction
@@ -91,45 +90,14 @@ record(void *argument)
 	record_success(run.policy, run.report);
 }
 
-struct Lapse
-{
-	Conduct const &run;
-	base::Failure const &failure;
-};
-
 void
 record_lapse(void *argument)
 {
-	Lapse const &lapse = *static_cast<Lapse *>(argument);
-	record_failure(lapse.run.policy, lapse.run.report, lapse.failure);
+	Conduct const &run = *static_cast<Conduct *>(argument);
+	record_failure(run.policy, run.report, run.outcome.failure);
 }
 
 // ---- the run
-
-void
-rest(core::Microseconds span)
-{
-	core::Monotonic const end = base::now_monotonic() + span;
-	for (;;)
-	{
-		CHECK_FOR_INTERRUPTS();
-		core::Microseconds const left = end.us - base::now_monotonic().us;
-		if (left <= 0)
-			return;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (left + 999) / 1000,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-	}
-}
-
-void
-keep_to_speed(core::Monotonic batch_began)
-{
-	int const per_second = base::settings.archive_batches_per_second;
-	if (per_second == 0)
-		return;
-	rest(core::microseconds_per_second / per_second - (base::now_monotonic().us - batch_began.us));
-}
 
 bool
 has_to_stop(Conduct const &run)
@@ -190,30 +158,23 @@ conduct(Conduct &run, base::Failure &failure)
 	return vacuum(run, failure);
 }
 
-Outcome
-conduct_and_record(Conduct &run)
+void
+conduct_and_record(void *argument)
 {
-	base::Failure failure{};
-	bool const succeeded = conduct(run, failure);
+	Conduct &run = *static_cast<Conduct *>(argument);
+	base::MemoryContextScope const scope(run.context);
+	base::Failure &failure = run.outcome.failure;
+	bool succeeded = conduct(run, failure);
 	run.report.duration = base::now_monotonic().us - run.begun.us;
+	run.outcome.rows = run.report.rows;
+	run.outcome.ending = Ending::gone;
 	if (succeeded && !run.found)
-		return {Ending::gone, 0, 0, {}};
-	if (succeeded && run.means.carry_out(record, &run, failure))
-		return {Ending::done, 0, run.report.rows, {}};
+		return;
+	succeeded = succeeded && run.means.carry_out(record, &run, failure);
+	run.outcome.ending = succeeded ? Ending::done : Ending::failed;
 	base::Failure ignored;
-	Lapse lapse{run, failure};
-	run.means.carry_out(record_lapse, &lapse, ignored);
-	return {Ending::failed, 0, run.report.rows, failure};
-}
-
-Outcome
-run_in(MemoryContext context, int place, Oid source, Means const &means, bool any_time)
-{
-	base::MemoryContextScope const scope(context);
-	Conduct run{.means = means, .oid = source, .any_time = any_time, .place = place, .context = context};
-	run.begun = base::now_monotonic();
-	run.report.started_at = base::now_wall();
-	return conduct_and_record(run);
+	if (!succeeded)
+		run.means.carry_out(record_lapse, &run, ignored);
 }
 
 int
@@ -235,24 +196,15 @@ exists(Oid table)
 Outcome
 run_policy(Oid source, Means const &means, bool any_time)
 {
-	int other;
-	int const place = enter_run(source, other);
-	if (place < 0)
-		return {Ending::busy, other, 0, {}};
-	MemoryContext const context =
-		AllocSetContextCreate(TopMemoryContext, "onceq archive run", ALLOCSET_DEFAULT_SIZES);
-	Outcome outcome{};
-	PG_TRY();
-	{
-		outcome = run_in(context, place, source, means, any_time);
-	}
-	PG_FINALLY();
-	{
-		leave_run(place);
-		MemoryContextDelete(context);
-	}
-	PG_END_TRY();
-	return outcome;
+	Conduct run{.means = means, .oid = source, .any_time = any_time};
+	run.place = enter_run(source, run.outcome.other);
+	if (run.place < 0)
+		return {Ending::busy, run.outcome.other, 0, {}};
+	run.context = AllocSetContextCreate(TopMemoryContext, "onceq archive run", ALLOCSET_DEFAULT_SIZES);
+	run.begun = base::now_monotonic();
+	run.report.started_at = base::now_wall();
+	conduct_run(run.place, run.context, conduct_and_record, &run);
+	return run.outcome;
 }
 
 core::Microseconds

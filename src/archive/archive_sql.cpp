@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "archive/archive.hpp"
+#include "archive/handover.hpp"
 #include "archive/policy.hpp"
 #include "archive/runs.hpp"
 #include "base/owner.hpp"
@@ -133,6 +134,28 @@ archive_all(MemoryContext context)
 		say(policies.policy[i].source, run_policy(policies.policy[i].source, means_of_session, false));
 }
 
+List *
+queues_that_are_due(MemoryContext context)
+{
+	base::MemoryContextScope const scope(context);
+	base::SnapshotScope const snapshot(GetTransactionSnapshot());
+	return due_handovers();
+}
+
+void
+archive_jobs(MemoryContext context)
+{
+	ListCell *cell;
+	foreach (cell, queues_that_are_due(context))
+	{
+		Outcome const outcome = run_handover(lfirst_int(cell), means_of_session);
+		if (outcome.ending == Ending::failed)
+			ereport(WARNING, (errcode(outcome.failure.sqlstate),
+							  errmsg("finished jobs were not archived: %s", outcome.failure.text),
+							  errhint("See onceq.job_archives; it will be tried again after a while.")));
+	}
+}
+
 void
 require_own_transactions(FunctionCallInfo fcinfo)
 {
@@ -190,7 +213,11 @@ ONCEQ_FUNCTION(onceq_archive)
 		elog(ERROR, "SPI_connect_ext failed");
 	MemoryContext const context = CurrentMemoryContext;
 	if (PG_ARGISNULL(0))
+	{
+		if (archive::is_operator())
+			archive::archive_jobs(context);
 		archive::archive_all(context);
+	}
 	else
 		archive::archive_one(PG_GETARG_OID(0));
 	SPI_finish();

@@ -57,7 +57,7 @@ policy_in(HeapTuple row, TupleDesc desc)
 {
 	Datum values[policy_column_count];
 	bool nulls[policy_column_count];
-	heap_deform_tuple(row, desc, values, nulls);
+	catalog::deform(row, desc, policy_column_count, values, nulls);
 	auto const value = [&](PolicyColumn column) { return values[column - 1]; };
 	auto const is_null = [&](PolicyColumn column) { return nulls[column - 1]; };
 

@@ -10,6 +10,7 @@
 extern "C" {
 #include <storage/ipc.h>
 #include <storage/shmem.h>
+#include <utils/memutils.h>
 }
 
 namespace onceq::archive {
@@ -70,6 +71,13 @@ leave_at_exit(int, Datum)
 			runs[i] = {};
 }
 
+void
+leave_run(int place)
+{
+	base::LWLockScope const locked(runs_lock(), LW_EXCLUSIVE);
+	runs[place] = {};
+}
+
 // The place taken, or -1; `other` is 0 if there is none free.
 int
 try_enter(Oid source, int &other)
@@ -118,10 +126,21 @@ enter_run(Oid source, int &other)
 }
 
 void
-leave_run(int place)
+conduct_run(int place, MemoryContext context, void (*body)(void *argument), void *argument)
 {
-	base::LWLockScope const locked(runs_lock(), LW_EXCLUSIVE);
-	runs[place] = {};
+	PG_TRY();
+	{
+		body(argument);
+	}
+	PG_CATCH();
+	{
+		leave_run(place);
+		MemoryContextDelete(context);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	leave_run(place);
+	MemoryContextDelete(context);
 }
 
 void

@@ -38,7 +38,9 @@ struct Run
 // The place of this process's new run; -1: somebody else archives the source, `other` is his pid.
 // Raises 53400 when there are too many runs.
 int enter_run(Oid source, int &other);
-void leave_run(int place);
+
+// Calls body(argument), then leaves the place and deletes the context, also after an error.
+void conduct_run(int place, MemoryContext context, void (*body)(void *argument), void *argument);
 
 void show_phase(int place, Phase phase);
 void show_batch(int place, int64 rows);

@@ -160,7 +160,8 @@ keep_segments_of_live(catalog::Queue const &queue)
 			}
 		}
 		else if (segment.drained_at != core::wall_never && drops < drops_per_round &&
-				 core::should_drop(now.us - segment.drained_at.us, queue.retention))
+				 core::should_drop(now.us - segment.drained_at.us, queue.retention) &&
+				 (!queue.has_archive || segment.archived_at != core::wall_never))
 			drops += try_drop(queue, board, segment.number);
 		opened_at = segment.sealed_at != core::wall_never ? segment.sealed_at : now;
 	}

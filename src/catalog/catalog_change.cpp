@@ -116,6 +116,7 @@ create_queue(text const *name, Options const &options)
 		{parameter(queue), parameter(int64{1 + core::ceiling_step_min}),
 		 parameter(int64{core::ceiling_step_min}), parameter(base::now_wall())});
 	create_anchor(queue);
+	record_archive(queue, options);
 	announce_change("queue");
 	return queue;
 }
@@ -137,6 +138,7 @@ alter_queue(int32 queue, Options const &options)
 	appendStringInfoString(&sql, " WHERE id = $1");
 	if (count > 1)
 		require_one(execute(sql.data, parameters, count), queue);
+	record_archive(queue, options);
 	announce_change("queue");
 }
 
@@ -169,6 +171,7 @@ forget_queue(int32 queue)
 		execute_ddl(sql);
 	}
 	execute("DELETE FROM onceq.segment WHERE queue_id = $1", {parameter(queue)});
+	execute("DELETE FROM onceq.job_archive WHERE queue_id = $1", {parameter(queue)});
 	execute("DELETE FROM onceq.lease_journal WHERE queue_id = $1", {parameter(queue)});
 	execute("DELETE FROM onceq.id_ceiling WHERE queue_id = $1", {parameter(queue)});
 	execute("DELETE FROM onceq.queue WHERE id = $1", {parameter(queue)});

@@ -12,4 +12,7 @@ char const *option_name(int option);
 // What is stored: null for an option that is taken away, by 0 or ''.
 Parameter option_parameter(Options const &values, int option);
 
+// If archive_to is among them, notes that the current user has set it. Raises 22023 if it names no schema.
+void record_archive(int32 queue, Options const &options);
+
 } // namespace onceq::catalog

@@ -35,6 +35,8 @@ struct Segment
 	core::Wall created_at;
 	core::Wall sealed_at;  // wall_never: open
 	core::Wall drained_at; // wall_never: has unfinished jobs
+	core::JobId archived_below; // jobs of lower ids were copied to the queue's archive
+	core::Wall archived_at;     // wall_never: not all of them yet
 };
 
 // All segments of the queue by number; palloc'd in the current context.
@@ -50,6 +52,8 @@ void create_segment(int32 queue, core::SegmentNumber number);
 
 void mark_sealed(int32 queue, core::SegmentNumber number, core::Wall at);
 void mark_drained(int32 queue, core::SegmentNumber number, core::Wall at);
+// at: wall_never until all were copied.
+void mark_archived(int32 queue, core::SegmentNumber number, core::JobId below, core::Wall at);
 
 // Takes AccessExclusiveLock on both tables if nobody else holds a lock; false: somebody does.
 bool lock_for_drop(int32 queue, core::SegmentNumber number);

@@ -24,7 +24,9 @@ enum SegmentColumn : AttrNumber
 	segment_created_at,
 	segment_sealed_at,
 	segment_drained_at,
-	segment_column_count = segment_drained_at,
+	segment_archived_below,
+	segment_archived_at,
+	segment_column_count = segment_archived_at,
 };
 
 // ? stands for the numbers of queue and segment; columns as in store_columns.hpp.
@@ -102,7 +104,9 @@ add_segment(HeapTuple row, TupleDesc desc, void *argument)
 		DatumGetInt64(values[segment_number - 1]),
 		core::Wall{DatumGetTimestampTz(values[segment_created_at - 1])},
 		wall_or_never(values[segment_sealed_at - 1], nulls[segment_sealed_at - 1]),
-		wall_or_never(values[segment_drained_at - 1], nulls[segment_drained_at - 1])};
+		wall_or_never(values[segment_drained_at - 1], nulls[segment_drained_at - 1]),
+		nulls[segment_archived_below - 1] ? 0 : DatumGetInt64(values[segment_archived_below - 1]),
+		wall_or_never(values[segment_archived_at - 1], nulls[segment_archived_at - 1])};
 	return true;
 }
 
@@ -183,6 +187,17 @@ mark_drained(int32 queue, core::SegmentNumber number, core::Wall at)
 {
 	mark("UPDATE onceq.segment SET drained_at = $3 WHERE queue_id = $1 AND number = $2", queue,
 		 number, at);
+}
+
+void
+mark_archived(int32 queue, core::SegmentNumber number, core::JobId below, core::Wall at)
+{
+	if (catalog::execute("UPDATE onceq.segment SET archived_below = $3, archived_at = $4"
+						 " WHERE queue_id = $1 AND number = $2",
+						 {catalog::parameter(queue), catalog::parameter(int64{number}),
+						  catalog::parameter(int64{below}), catalog::parameter(at)}) != 1)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("segment " INT64_FORMAT " of queue %d is gone", int64{number}, queue)));
 }
 
 bool

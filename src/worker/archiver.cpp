@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: PostgreSQL
+#include <algorithm>
+
 #include "worker/archiver.hpp"
 
 #include "archive/archive.hpp"
+#include "archive/handover.hpp"
 #include "base/settings.hpp"
 #include "base/wall.hpp"
 #include "worker/archivers.hpp"
@@ -185,28 +188,40 @@ is_over()
 
 // ---- the process
 
+struct Due
+{
+	List *sources;
+	List *queues;
+};
+
 void
 find_due(void *argument)
 {
-	List *const due = archive::due_sources();
+	Due &due = *static_cast<Due *>(argument);
+	List *const sources = archive::due_sources();
+	List *const queues = archive::due_handovers();
 	MemoryContext const transaction = MemoryContextSwitchTo(process.round);
-	*static_cast<List **>(argument) = list_copy(due);
+	due.sources = list_copy(sources);
+	due.queues = list_copy(queues);
 	MemoryContextSwitchTo(transaction);
 }
 
-// Each policy that is due, once. What is due by then is for the next process: so one that always fails
+// Each queue and each policy that is due, once. What is due by then is for the next process: so one that always fails
 // does not keep the others waiting.
 void
 take_round()
 {
 	constexpr archive::Means means{carry_out, command, is_over, patience};
-	List *due = NIL;
+	Due due{NIL, NIL};
 	base::Failure failure;
 	process.round = AllocSetContextCreate(TopMemoryContext, "onceq archiver", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(process.round);
-	carry_out(find_due, static_cast<void *>(&due), failure);
+	carry_out(find_due, &due, failure);
 	ListCell *cell;
-	foreach (cell, due)
+	foreach (cell, due.queues)
+		if (!is_over())
+			archive::run_handover(lfirst_int(cell), means);
+	foreach (cell, due.sources)
 		if (!is_over())
 			archive::run_policy(lfirst_oid(cell), means, false);
 }
@@ -251,7 +266,7 @@ start_archiver()
 {
 	if (base::settings.worker_passive)
 		return look_again;
-	core::Microseconds const wait = archive::until_work();
+	core::Microseconds const wait = std::min(archive::until_work(), archive::until_handover());
 	if (wait > 0)
 		return wait;
 	ArchiverPlace place;

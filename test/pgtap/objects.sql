@@ -19,11 +19,11 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_available_extension_versions WHERE name 
 		$$ VALUES (true, false, false, 'onceq') $$, 'only a superuser may create it')
 	ELSE skip('the server does not list the extension') END;
 SELECT set_eq($$ SELECT c.oid::regclass::text FROM pg_class c JOIN pg_extension e ON c.oid = ANY (e.extconfig) WHERE e.extname = 'onceq' $$,
-	ARRAY['onceq.queue', 'onceq.queue_id_seq', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.lease_journal', 'onceq.consumer', 'onceq.consumer_id_seq', 'onceq.processed_event', 'onceq.archive_policy'], 'pg_dump keeps the rows of the catalog');
+	ARRAY['onceq.queue', 'onceq.queue_id_seq', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.lease_journal', 'onceq.consumer', 'onceq.consumer_id_seq', 'onceq.processed_event', 'onceq.archive_policy', 'onceq.job_archive'], 'pg_dump keeps the rows of the catalog');
 SELECT is_empty($$ SELECT c FROM pg_extension, unnest(extcondition) c WHERE extname = 'onceq' AND c <> '' AND c !~ '^WHERE EXISTS .* c.oid = source.$' $$, '… all of them, but for policies of tables that are gone');
 SELECT set_eq($$ SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'onceq'::regnamespace AND relkind NOT IN ('i', 'S', 'c') $$,
 	ARRAY['onceq.queue', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.lease_journal', 'onceq.queues', 'onceq.queue_stats', 'onceq.leases', 'onceq.workers', 'onceq.worker_chores',
-		'onceq.consumer', 'onceq.processed_event', 'onceq.consumers', 'onceq.processed_events', 'onceq.processed_event_duplicates', 'onceq.archive_policy', 'onceq.archive_policies', 'onceq.archive_progress'],
+		'onceq.consumer', 'onceq.processed_event', 'onceq.consumers', 'onceq.processed_events', 'onceq.processed_event_duplicates', 'onceq.archive_policy', 'onceq.archive_policies', 'onceq.archive_progress', 'onceq.job_archive', 'onceq.job_archives'],
 	'tables and views of schema onceq');
 SELECT is_empty($$ SELECT t.oid::regtype FROM pg_type t WHERE typnamespace = 'onceq'::regnamespace AND typtype NOT IN ('c', 'b') $$, 'no domains, enums or ranges');
 SELECT is_empty($$ SELECT oprname FROM pg_operator WHERE oprnamespace = 'onceq'::regnamespace UNION ALL SELECT evtname FROM pg_event_trigger
@@ -72,7 +72,7 @@ CREATE TEMP VIEW public_may AS
 	UNION ALL SELECT 'type ' || t.oid::regtype, privilege_type FROM pg_type t, aclexplode(coalesce(typacl, acldefault('T', typowner)))
 		WHERE grantee = 0 AND typnamespace IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'onceq%') AND typrelid = 'onceq.job_info'::regclass;
 SELECT set_eq($$ SELECT object, privilege FROM public_may WHERE object !~ '^function' $$,
-	$$ VALUES ('schema onceq', 'USAGE'), ('table onceq.archive_policies', 'SELECT'), ('table onceq.archive_progress', 'SELECT'), ('table onceq.queues', 'SELECT'), ('table onceq.consumers', 'SELECT'), ('table onceq.processed_events', 'SELECT'), ('table onceq.processed_event_duplicates', 'SELECT'), ('table onceq.queue_stats', 'SELECT'), ('table onceq.leases', 'SELECT'), ('table onceq.workers', 'SELECT'), ('type onceq.job_info', 'USAGE') $$,
+	$$ VALUES ('schema onceq', 'USAGE'), ('table onceq.archive_policies', 'SELECT'), ('table onceq.archive_progress', 'SELECT'), ('table onceq.job_archives', 'SELECT'), ('table onceq.queues', 'SELECT'), ('table onceq.consumers', 'SELECT'), ('table onceq.processed_events', 'SELECT'), ('table onceq.processed_event_duplicates', 'SELECT'), ('table onceq.queue_stats', 'SELECT'), ('table onceq.leases', 'SELECT'), ('table onceq.workers', 'SELECT'), ('type onceq.job_info', 'USAGE') $$,
 	'PUBLIC may see the schema and the views that filter by themselves, and nothing else');
 SELECT set_eq($$ SELECT proname::text FROM pg_proc WHERE pronamespace = 'onceq'::regnamespace EXCEPT SELECT split_part(object, '.', 2) FROM public_may WHERE object ~ '^function' $$,
 	ARRAY['recover', 'maintain', 'list_worker_chores'], 'PUBLIC may call what checks privileges by itself, but not the chores');

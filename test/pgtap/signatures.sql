@@ -98,6 +98,7 @@ SELECT set_eq($$ SELECT c.relname::text, string_agg(a.attname, ' ' ORDER BY a.at
 		WHERE c.relnamespace = 'onceq'::regnamespace AND c.relkind = 'v' GROUP BY 1 $$,
 	$$ VALUES ('archive_policies', 'source owner age_column older_than archive_to batch not_before not_after vacuum_after last_run last_duration last_rows total_rows next_run failures last_error'),
 		('archive_progress', 'source pid phase started_at batches rows'),
+		('job_archives', 'queue archive_to owner last_run last_jobs total_jobs next_run failures last_error'),
 		('consumers', 'consumer retention created_at oldest_event privileges'),
 		('processed_event_duplicates', 'consumer event_id times first_processed_at last_processed_at'),
 		('processed_events', 'consumer event_id topic processed_at'),
