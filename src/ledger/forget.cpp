@@ -64,6 +64,8 @@ forget_some(int32 consumer, core::Wall before)
 void
 try_remove(Consumer const &consumer)
 {
+	if (IsolationUsesXactSnapshot()) // CALL in a transaction that may not see the last marks
+		return;
 	Oid const table = find_privileges(consumer.id);
 	if (OidIsValid(table) && !ConditionalLockRelationOid(table, AccessExclusiveLock))
 		return;

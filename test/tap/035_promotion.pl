@@ -84,6 +84,7 @@ my $standby = standby_of($primary, 'synchronous');
 set($primary, "synchronous_standby_names = '*'");
 $primary->poll_query_until('postgres', q{SELECT sync_state = 'sync' FROM pg_stat_replication});
 my ($journalled, $due, $waiting) = work_on($primary);
+query($primary, q{SELECT onceq.create_consumer('c'); SELECT onceq.once('c', 'before')});
 $primary->wait_for_catchup($standby);
 
 for my $statement (
@@ -103,6 +104,10 @@ for my $statement (
 	q{SELECT onceq.purge_queue('mail')},
 	q{SELECT onceq.pause_queue('mail')},
 	q{SELECT onceq.audit('mail')},
+	q{SELECT onceq.once('c', '1')},
+	q{SELECT onceq.once_many('c', '{1}')},
+	q{SELECT onceq.forget('c', 'before')},
+	q{SELECT onceq.create_consumer('other')},
 	'SELECT onceq.adopt()',
 	'CALL onceq.recover()',
 	'CALL onceq.maintain()')
@@ -112,6 +117,7 @@ for my $statement (
 my $jobs = q{SELECT string_agg(id || state || attempt || payload, ' ' ORDER BY id) FROM onceq.jobs('mail') WHERE state IN ('scheduled', 'succeeded', 'dead')};
 is(query($standby, $jobs), query($primary, $jobs), 'jobs can be looked at');
 is(query($standby, 'SELECT queue, max_attempts FROM onceq.queues'), 'mail|20', 'queues too');
+is(query($standby, q{SELECT onceq.is_processed('c', 'before'), count(*) FROM onceq.processed_events}), 't|1', 'events, too');
 is(query($standby, 'SELECT count(*) FROM onceq.workers'), 0, 'a standby has no worker');
 
 # ---- Waiting for it.
@@ -146,6 +152,7 @@ close_session($_) for @sessions;
 $primary->kill9;
 $standby->promote;
 my @new = goes_on($standby, 'synchronous', $journalled, $due, $waiting);
+is(query($standby, q{SELECT onceq.once_many('c', '{before,after}')}), '{f,t}', 'what was processed is remembered');
 
 # ---- An asynchronous one.
 

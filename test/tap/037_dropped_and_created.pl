@@ -1,6 +1,6 @@
 # Names that are used again mean new things. Queues, the extension and its database are dropped, with jobs and
 # leases in them, and created anew under the same names, again and again: no job of the former is
-# delivered, no token of the former is good, ids begin at 1, and the memory of the former is free again:
+# delivered, no token of the former is good, no event was processed, ids begin at 1, and the memory of the former is free again:
 # there is room for a few queues, and for the jobs of one of them, only (Invariants 2, 9 and 10).
 use strict;
 use warnings;
@@ -97,14 +97,18 @@ audit_is_empty($node, 'mail', 'the namesake');
 query($node, q{SELECT onceq.drop_queue('mail')});
 all_is_free('queues in use');
 
-# ---- The extension.
+# ---- The extension; a session that marks events plans anew.
 
+my $marker = session($node);
 for my $round (1 .. $rounds)
 {
 	use_queue('mail');
+	query($node, q{SELECT onceq.create_consumer('c')});
+	is($marker->query_safe(q{SELECT onceq.once('c', '1'), onceq.once('c', '1')}), 't|f', 'no event was processed');
 	query($node, $round % 2 ? 'DROP EXTENSION onceq CASCADE; CREATE EXTENSION onceq' : 'DROP EXTENSION onceq CASCADE');
 	query($node, 'CREATE EXTENSION onceq') unless $round % 2;
 }
+close_session($marker);
 all_is_free('extension');
 
 # ---- The database.
