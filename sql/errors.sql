@@ -195,6 +195,10 @@ BEGIN;
 DO $$ BEGIN EXECUTE format('ALTER TABLE %s ADD COLUMN extra int DEFAULT 1', replace((SELECT privileges FROM onceq.queues WHERE queue = 'errors')::text, '.q', '.j') || '_0000'); END $$;
 SELECT errors_of('SELECT onceq.enqueue(''errors'', ''1'')') AS jobs;
 ROLLBACK;
+BEGIN;
+ALTER TABLE onceq.unique_key ADD COLUMN extra int DEFAULT 1;
+SELECT errors_of('SELECT onceq.enqueue(''errors'', ''1'', unique_key => ''k'')') AS unique_key;
+ROLLBACK;
 
 -- ---- nothing was lost, nothing came to be
 

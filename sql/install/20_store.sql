@@ -14,6 +14,18 @@ ALTER TABLE onceq.segment OWNER TO onceq_owner;
 COMMENT ON TABLE onceq.segment IS 'segments of queues: tables j<queue>_<number>, o<queue>_<number>, r<queue>_<number> in onceq_data';
 SELECT pg_catalog.pg_extension_config_dump('onceq.segment', '');
 
+CREATE TABLE onceq.unique_key (
+	queue_id int,
+	key text COLLATE "C",
+	job_id bigint NOT NULL,
+	kept_until timestamptz,
+	PRIMARY KEY (queue_id, key)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+	autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE onceq.unique_key OWNER TO onceq_owner;
+COMMENT ON TABLE onceq.unique_key IS 'the last job of each unique key; the key is taken while that job is unfinished, and until kept_until';
+SELECT pg_catalog.pg_extension_config_dump('onceq.unique_key', '');
+
 CREATE TABLE onceq.lease_journal (
 	queue_id int,
 	token bigint,

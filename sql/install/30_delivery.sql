@@ -21,6 +21,11 @@ COMMENT ON FUNCTION onceq.enqueue(text, jsonb, jsonb, int, timestamptz, interval
 	interval) IS
 'adds a job that can be claimed once the transaction has committed, and returns its id; priority 0 to 9, higher first; run_at or delay, at most 366 days ahead; max_attempts 1 to 1000, soft_time_limit and hard_time_limit 100 ms to 12 h, NULL: the queue''s; errors: 22004, 22023, 54000 too large, 42704, 42501, 53400 onceq.state_memory, 55000 no room in time';
 
+CREATE FUNCTION onceq.find_unique(queue text, unique_key text)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_find_unique';
+COMMENT ON FUNCTION onceq.find_unique(text, text) IS
+'the job that has this unique key now, so that another enqueue with it would add none: unfinished, or enqueued within its unique_for; NULL: none; needs INSERT or SELECT; errors: 22004, 22023, 25006 on a standby, 42704, 42501';
+
 CREATE FUNCTION onceq.enqueue_many(queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL,
 	priority int DEFAULT 0, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL)
 RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'onceq_enqueue_many';

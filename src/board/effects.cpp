@@ -165,6 +165,9 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 			if (entry.seized.first != 0 && entry.seized.first <= entry.seized.last)
 				core::finish_seized(board, pool(), entry.seized);
 			break;
+		case EntryKind::withdrawn: // before what it was reserved with, which is the older entry
+			core::withdraw(board, pool(), entry.withdrawn.id);
+			break;
 		case EntryKind::change:
 			change_board(board, entry);
 			wakes.worker |= entry.change.what == Change::queue_dropped ||
@@ -205,6 +208,8 @@ abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &
 			if (entry.seized.first != 0 && entry.seized.first <= entry.seized.last)
 				core::restore_seized(board, pool(), entry.seized);
 			wakes.worker = true;
+			break;
+		case EntryKind::withdrawn:
 			break;
 		case EntryKind::built:
 			free_leases(entry.board.index);

@@ -7,7 +7,7 @@
 
 namespace onceq::board {
 
-enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, change, built };
+enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, withdrawn, change, built };
 
 struct Entry
 {
@@ -39,6 +39,10 @@ struct Entry
 		core::Seized seized; // first 0 or above last: none
 		struct
 		{
+			core::JobId id;
+		} withdrawn;
+		struct
+		{
 			Change what;
 			std::int64_t value;
 		} change;
@@ -54,6 +58,10 @@ struct Spare
 	core::JobId last;
 	int chunk; // to be reserved next
 };
+
+// The list of the current transaction, newest first (transaction.cpp).
+Entry *newest_entry();
+Entry *add_entry(EntryKind kind, Handle const &board);
 
 // Whom to wake after B is released.
 struct Wakes

@@ -196,6 +196,14 @@ subtransaction_callback(SubXactEvent event, SubTransactionId mine, SubTransactio
 	}
 }
 
+} // namespace
+
+Entry *
+newest_entry()
+{
+	return newest;
+}
+
 Entry *
 add_entry(EntryKind kind, Handle const &board)
 {
@@ -216,6 +224,8 @@ add_entry(EntryKind kind, Handle const &board)
 }
 
 // ---- produce
+
+namespace {
 
 [[noreturn]] void
 raise_no_room(catalog::Queue const &queue)
@@ -377,16 +387,6 @@ end_at_commit(Handle const &board, core::Token token, core::JobSet const &jobs, 
 		newest->ended.jobs |= jobs;
 	else
 		add_entry(EntryKind::ended, board)->ended = {token, jobs, ending, false, due};
-}
-
-core::JobSet
-asked_to_end(core::Token token)
-{
-	core::JobSet asked{};
-	for (Entry *entry = newest; entry != nullptr; entry = entry->previous)
-		if (entry->kind == EntryKind::ended && entry->ended.token == token)
-			asked |= entry->ended.jobs;
-	return asked;
 }
 
 void

@@ -31,6 +31,9 @@ Ids reserve_ids(catalog::Queue const &queue, int wanted, int priority, core::Wal
 // One id. A transaction that asks again and again reserves growing chunks.
 core::JobId reserve_id(catalog::Queue const &queue, int priority, core::Wall due);
 
+// A job that this transaction enqueued is not delivered if the transaction commits.
+void withdraw_at_commit(Handle const &board, core::JobId id);
+
 // ---- claim
 
 struct Entry;
@@ -50,6 +53,9 @@ void end_at_commit(Handle const &board, core::Token token, core::JobSet const &j
 
 // Jobs of the lease that this transaction has asked to end already.
 core::JobSet asked_to_end(core::Token token);
+
+// Whether the job, which is leased or seized, is finished if this transaction commits.
+bool finishes_job(Handle const &board, core::JobId id);
 
 // The worker's own hold on an expired lease: lost again if the transaction aborts.
 void expire_at_commit(Handle const &board, core::Token token);

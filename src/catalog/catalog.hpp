@@ -76,7 +76,7 @@ Queue const &lock_queue(text const *name);
 
 // ---- privileges
 
-// Raises 42501 unless the current user has the privilege on the queue.
+// Raises 42501 unless the current user has the privilege, or one of them, on the queue.
 void require_privilege(Queue const &queue, AclMode privilege);
 
 // Raises 42501 unless the current user is a superuser or a member of onceq_admin. what: "create a queue".

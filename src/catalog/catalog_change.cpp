@@ -172,6 +172,7 @@ forget_queue(int32 queue)
 	}
 	execute("DELETE FROM onceq.segment WHERE queue_id = $1", {parameter(queue)});
 	execute("DELETE FROM onceq.job_archive WHERE queue_id = $1", {parameter(queue)});
+	execute("DELETE FROM onceq.unique_key WHERE queue_id = $1", {parameter(queue)});
 	execute("DELETE FROM onceq.lease_journal WHERE queue_id = $1", {parameter(queue)});
 	execute("DELETE FROM onceq.id_ceiling WHERE queue_id = $1", {parameter(queue)});
 	execute("DELETE FROM onceq.queue WHERE id = $1", {parameter(queue)});

@@ -20,6 +20,8 @@ name_of(AclMode privilege)
 			return "INSERT";
 		case may_look:
 			return "SELECT";
+		case may_enqueue | may_look:
+			return "INSERT or SELECT";
 		case may_claim:
 			return "UPDATE";
 		case may_ack:

@@ -50,12 +50,18 @@ find_anchor(int32 queue)
 }
 
 void
-deform(HeapTuple row, TupleDesc desc, int columns, Datum *values, bool *nulls)
+require_columns(TupleDesc desc, int columns)
 {
 	if (desc->natts != columns)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a table of schema onceq was altered"),
 						errdetail("It has %d columns and should have %d.", desc->natts, columns),
 						errhint("Undo the change, or restore the database from a backup.")));
+}
+
+void
+deform(HeapTuple row, TupleDesc desc, int columns, Datum *values, bool *nulls)
+{
+	require_columns(desc, columns);
 	heap_deform_tuple(row, desc, values, nulls);
 }
 

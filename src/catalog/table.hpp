@@ -79,7 +79,9 @@ using VisitRow = bool (*)(HeapTuple row, TupleDesc desc, void *argument);
 void scan_rows(Relation table, char const *index, AttrNumber column, RegProcedure equal, Datum key,
 			   VisitRow visit, void *argument);
 
-// The columns of a row. Raises XX001 if the table has not just so many: somebody has altered it by hand.
+// Raises XX001 if the table has not just so many columns: somebody has altered it by hand.
+void require_columns(TupleDesc desc, int columns);
+// The columns of a row; raises the same.
 void deform(HeapTuple row, TupleDesc desc, int columns, Datum *values, bool *nulls);
 
 // Tells all backends, once this transaction commits, that what they keep of the table is outdated.

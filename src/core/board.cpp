@@ -202,6 +202,12 @@ abandon(Board &board, FramePool &pool, JobId first, JobId last) noexcept
 	board.map.move(pool, first, last, JobState::reserved, JobState::none);
 }
 
+void
+withdraw(Board &board, FramePool &pool, JobId id) noexcept
+{
+	board.counters.cancelled += board.map.move(pool, id, id, JobState::reserved, JobState::none);
+}
+
 int
 allowed(Board &board, Limits const &limits, int wanted, Monotonic now) noexcept
 {

@@ -122,6 +122,9 @@ void publish(Board &board, FramePool &pool, JobId first, JobId last, int priorit
 // ABORT of the producer, or the unused rest of a reservation: reserved → none.
 void abandon(Board &board, FramePool &pool, JobId first, JobId last) noexcept;
 
+// COMMIT of a producer that replaced a job of its own, before the job is published: reserved → none.
+void withdraw(Board &board, FramePool &pool, JobId id) noexcept;
+
 // ---- claim
 
 inline std::int64_t

@@ -6,6 +6,7 @@
 #include "base/wall.hpp"
 #include "board/transaction.hpp"
 #include "delivery/delivery.hpp"
+#include "delivery/unique.hpp"
 #include "store/store.hpp"
 
 extern "C" {
@@ -155,6 +156,16 @@ jobs_of(FunctionCallInfo fcinfo, Options const &options, int &count)
 
 } // namespace
 
+core::JobId
+insert_job(catalog::Queue const &queue, store::NewJob &job)
+{
+	job.id = board::reserve_id(queue, job.priority, job.run_at);
+	FAULT_POINT("enqueue: after reserve");
+	store::append_jobs(queue.id, &job, 1);
+	FAULT_POINT("enqueue: after insert");
+	return job.id;
+}
+
 // enqueue(queue, payload, headers, priority, run_at, delay, unique_key, unique_mode, unique_for, ordering_key,
 // max_attempts, soft_time_limit, hard_time_limit) returns bigint
 ONCEQ_FUNCTION(onceq_enqueue)
@@ -163,18 +174,17 @@ ONCEQ_FUNCTION(onceq_enqueue)
 	catalog::Queue const queue = producers_queue(fcinfo);
 	require_argument(fcinfo, 1, "payload");
 	Options options = options_of(fcinfo, 3);
-	if (!PG_ARGISNULL(6))
-		raise_not_supported("unique_key");
 	if (!PG_ARGISNULL(9))
 		raise_not_supported("ordering_key");
 	options.own = own_options(fcinfo, 10);
 	store::NewJob job = new_job(options, PG_GETARG_DATUM(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2),
 										  !PG_ARGISNULL(2));
-	job.id = board::reserve_id(queue, options.priority, options.run_at);
-	FAULT_POINT("enqueue: after reserve");
-	store::append_jobs(queue.id, &job, 1);
-	FAULT_POINT("enqueue: after insert");
-	PG_RETURN_INT64(job.id);
+	Unique unique;
+	core::JobId const id =
+		unique_argument(fcinfo, 6, queue, unique) ? enqueue_unique(queue, unique, job) : insert_job(queue, job);
+	if (id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(id);
 }
 
 // enqueue_many(queue, payloads, headers, priority, run_at, delay) returns setof bigint

@@ -160,7 +160,7 @@ struct History
 	bool any;
 	core::Wall at;       // of the last outcome
 	text *worker;        // of the last attempt; palloc'd; nullptr: unknown
-	text *detail;        // of the last attempt that failed; palloc'd; nullptr: none
+	text *detail;        // of the last attempt that failed, or why it was cancelled; palloc'd; nullptr: none
 
 	bool
 	is_finished() const

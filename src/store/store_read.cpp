@@ -145,7 +145,7 @@ read_history(int32 queue, core::JobId id)
 	History history{};
 	history.due_at = core::wall_always;
 	int last_rank = -1;
-	int failed_rank = -1;
+	int detail_rank = -1;
 	IndexScan scan(queue, core::segment_of(id), &Tables::outcomes, &Tables::outcomes_by_id);
 	ScanKeyData key;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
@@ -157,9 +157,10 @@ read_history(int32 queue, core::JobId id)
 		int const rank = rank_of(found);
 		history.any = true;
 		history.failed_attempts = Max(history.failed_attempts, found.attempt);
-		if (is_failure(found.outcome) && rank > failed_rank)
+		bool const explains = is_failure(found.outcome) || !is_null(slot, outcome_detail);
+		if (explains && rank > detail_rank)
 		{
-			failed_rank = rank;
+			detail_rank = rank;
 			history.detail = text_copy(slot, outcome_detail);
 		}
 		if (rank <= last_rank)

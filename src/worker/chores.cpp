@@ -24,6 +24,7 @@ constexpr Chore chores[] = {
 	{"keep the lease journal", Duty::maintain, board::keep_journal, true},
 	{"keep segments", Duty::maintain, board::keep_segments},
 	{"start the archiver", Duty::maintain, start_archiver},
+	{"forget unique keys", Duty::maintain, delivery::forget_unique_keys},
 	{"audit", Duty::maintain, board::audit_boards},
 	{"forget old events", Duty::maintain, ledger::forget_old_events},
 	{"journal leases at shutdown", Duty::farewell, board::journal_at_shutdown},

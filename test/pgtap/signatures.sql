@@ -6,7 +6,7 @@
 \pset tuples_only true
 
 BEGIN;
-SELECT plan(22);
+SELECT plan(23);
 
 -- name, arguments, result; S: a set
 CREATE TEMP TABLE promised (name text, arguments text, result text);
@@ -21,6 +21,7 @@ INSERT INTO promised VALUES
 	('grant_consumer', 'queue text, role name', 'void'),
 	('adopt', 'keep_leases boolean DEFAULT false', 'void'),
 	('enqueue', 'queue text, payload jsonb, headers jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, unique_mode text DEFAULT ''skip''::text, unique_for interval DEFAULT NULL::interval, ordering_key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, soft_time_limit interval DEFAULT NULL::interval, hard_time_limit interval DEFAULT NULL::interval', 'bigint'),
+	('find_unique', 'queue text, unique_key text', 'bigint'),
 	('enqueue_many', 'queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL::jsonb[], priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval', 'SETOF bigint'),
 	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
 	('next_claim_at', 'queue text', 'timestamp with time zone'),
@@ -79,7 +80,8 @@ SELECT is_empty('SELECT name FROM made m WHERE EXISTS (SELECT FROM pg_proc p WHE
 
 -- Every call by name, by position, and mixed finds exactly one function.
 SELECT lives_ok($$ SELECT onceq.create_queue(queue => 'named', lease => '1 min', max_attempts => 3, backoff_base => '1 s', backoff_factor => 2, backoff_max => '1 h', backoff_jitter => 0.5, retention => '1 day', segment_age => '1 day', soft_time_limit => '1 min', hard_time_limit => '2 min', on_dead_key => 'continue', max_running => 10, max_running_per_key => 1, rate_limit => 100, rate_period => '1 min', rate_burst => 10, durable_leases => false, priority_ageing => '1 h', dead_letter_queue => 'dead', archive_to => 'public.done', if_not_exists => true) $$, 'create_queue by names');
-SELECT lives_ok($$ SELECT onceq.enqueue(queue => 'named', payload => '1', headers => '{}', priority => 1, run_at => NULL, delay => '1 h', unique_key => NULL, unique_mode => 'skip', unique_for => NULL, ordering_key => NULL, max_attempts => 2, soft_time_limit => '1 min', hard_time_limit => '1 min') $$, 'enqueue by names');
+SELECT lives_ok($$ SELECT onceq.enqueue(queue => 'named', payload => '1', headers => '{}', priority => 1, run_at => NULL, delay => '1 h', unique_key => 'k', unique_mode => 'skip', unique_for => '1 h', ordering_key => NULL, max_attempts => 2, soft_time_limit => '1 min', hard_time_limit => '1 min') $$, 'enqueue by names');
+SELECT lives_ok($$ SELECT onceq.find_unique(queue => 'named', unique_key => 'k') $$, 'find_unique by names');
 SELECT lives_ok($$ SELECT onceq.enqueue_many('named', payloads => '{1,2}', headers => NULL, priority => 1, run_at => NULL, delay => NULL) $$, 'enqueue_many, mixed');
 SELECT lives_ok($$ SELECT * FROM onceq.claim(queue => 'named', count => 2, lease => '1 min', wait => '0', worker => 'w', hold => 'time') $$, 'claim by names');
 SELECT lives_ok($$ SELECT onceq.create_consumer(consumer => 'named', retention => '1 day', if_not_exists => true) $$, 'create_consumer by names');

@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(80);
+SELECT plan(88);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -73,6 +73,14 @@ SELECT throws_ok('SELECT onceq.enqueue(''codes'', to_jsonb(repeat(''x'', 300000)
 SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', array_fill(''1''::jsonb, ARRAY[10001]))', '54000', 'too many jobs in one call');
 SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', array_fill(''1''::jsonb, ARRAY[1, 1]))', '2202E');
 
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', unique_key => '''')', '22023', 'unique_key is too short or too long');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', unique_key => repeat(''x'', 513))', '22023');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', unique_key => ''k'', unique_mode => ''x'')', '22023');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', unique_key => ''k'', unique_mode => NULL)', '22004');
+SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'', unique_key => ''k'', unique_for => ''367 days'')', '22023');
+SELECT throws_ok('SELECT onceq.find_unique(''codes'', NULL)', '22004');
+SELECT throws_ok('SELECT onceq.find_unique(''none'', ''k'')', '42704');
+
 -- ---- 0A000, 25006: places
 
 SELECT throws_ok('SELECT onceq.claim(''codes'')', '0A000');
@@ -91,6 +99,7 @@ SET ROLE codes_nobody;
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'')', '42501', 'permission denied for queue "codes"');
 SELECT throws_ok('SELECT * FROM onceq.claim(''codes'')', '42501');
 SELECT throws_ok('SELECT * FROM onceq.claim_any(''{codes}'')', '42501');
+SELECT throws_ok('SELECT onceq.find_unique(''codes'', ''k'')', '42501');
 SELECT throws_ok('SELECT onceq.jobs(''codes'')', '42501');
 SELECT throws_ok('SELECT onceq.ack(t(''held''))', '42501', 'the lease was granted to another role');
 SELECT throws_ok('SELECT onceq.create_queue(''codes.new'')', '42501', 'permission denied to create a queue');

@@ -44,6 +44,21 @@ sub fault_node
 			INSERT INTO test.submitted SELECT k, queue FROM unnest(ks) k;
 			PERFORM onceq.enqueue_many(queue, ARRAY(SELECT to_jsonb(k) FROM unnest(ks) k));
 		END $$;
+		CREATE TABLE test.keyed (k int);
+		CREATE FUNCTION test.submit_unique(key text, mode text, delay interval DEFAULT '0') RETURNS void LANGUAGE plpgsql AS $$
+		DECLARE
+			next int := nextval('test.k');
+			old bigint := onceq.find_unique('work', key);
+			old_k int;
+		BEGIN
+			SELECT payload::int INTO old_k FROM onceq.job('work', old) WHERE old IS NOT NULL;
+			IF onceq.enqueue('work', to_jsonb(next), unique_key => key, unique_mode => mode, delay => delay) IS NULL THEN
+				RETURN;
+			END IF;
+			DELETE FROM test.submitted WHERE k = old_k;
+			INSERT INTO test.submitted VALUES (next, 'work');
+			INSERT INTO test.keyed VALUES (next);
+		END $$;
 		CREATE FUNCTION test.work(count int, verb text DEFAULT 'ack') RETURNS int LANGUAGE plpgsql AS $$
 		DECLARE
 			job record;
@@ -98,6 +113,10 @@ my @steps = (
 	"BEGIN; SELECT test.submit('work'); ROLLBACK",
 	"SELECT test.submit('work', ', delay => ''20 ms''')",
 	"SELECT test.submit_many('work', 30)",
+	"SELECT test.submit_unique('k', 'skip', '200 ms')",
+	"BEGIN; SELECT test.submit_unique('k', 'debounce', '200 ms'); ROLLBACK",
+	"SELECT test.submit_unique('k', 'replace')",
+	"BEGIN; SELECT test.submit_unique('k', 'debounce'); SAVEPOINT s; SELECT test.submit_unique('k', 'debounce'); ROLLBACK TO s; SELECT test.submit_unique('k', 'replace'); COMMIT",
 	"SELECT test.submit_many('purged', 30)",
 	"SELECT test.work(3)",
 	"SELECT test.work(3, 'nack')",
@@ -165,6 +184,10 @@ sub nothing_lost
 	my ($node, $what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	insist($node, "SELECT count(*) FROM onceq.audit('work')");
+	is(query($node, q{
+			SELECT count(*) <= 1 FROM onceq.jobs('work', count => 10000)
+			WHERE state IN ('scheduled', 'ready', 'running') AND payload::int IN (SELECT k FROM test.keyed)}),
+		't', "$what: at most one job of a unique key is unfinished");
 	my $drained = $node->poll_query_until('postgres', q{
 		SELECT test.work(1000) IS NOT NULL
 			AND (SELECT sum(ready + scheduled + running) = 0 FROM onceq.queue_stats WHERE queue = 'work')});

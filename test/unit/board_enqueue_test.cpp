@@ -197,6 +197,32 @@ TEST(board_enqueue, earliest_due_is_the_least_of_all)
 	EXPECT_EQ(stand.board.earliest_due, noon + 300);
 }
 
+TEST(board_enqueue, what_was_withdrawn_is_not_published)
+{
+	Stand stand;
+	Reservation const got = reserve(stand.board, stand.pool(), 5);
+	ASSERT_EQ(got.count, 5);
+	JobId const last = got.first + 4;
+	withdraw(stand.board, stand.pool(), got.first + 1);
+	withdraw(stand.board, stand.pool(), last);
+	publish(stand.board, stand.pool(), got.first, last, 0, wall_always);
+	EXPECT_EQ(stand.board.counters.enqueued, 5);
+	EXPECT_EQ(stand.board.counters.cancelled, 2);
+	EXPECT_EQ(stand.claim(10).ids, (std::vector<JobId>{got.first, got.first + 2, got.first + 3}));
+}
+
+TEST(board_enqueue, only_what_is_reserved_can_be_withdrawn)
+{
+	Stand stand;
+	JobId const ready = stand.enqueue(1).at(0);
+	withdraw(stand.board, stand.pool(), ready);
+	EXPECT_EQ(stand.state(ready), ready_at(0));
+	JobId const leased = stand.claim(1).ids.at(0);
+	withdraw(stand.board, stand.pool(), leased);
+	EXPECT_EQ(stand.state(leased), JobState::leased);
+	EXPECT_EQ(stand.board.counters.cancelled, 0);
+}
+
 TEST(board_enqueue, a_commit_over_many_pages_publishes_every_one)
 {
 	Stand stand;
