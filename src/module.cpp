@@ -9,6 +9,7 @@
 #include "board/board.hpp"
 #include "board/waiters.hpp"
 #include "notify/notify.hpp"
+#include "store/anchors.hpp"
 #include "worker/worker.hpp"
 
 extern "C" {
@@ -24,7 +25,7 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
-	static onceq::base::ShmemItem shmem_items[6];
+	static onceq::base::ShmemItem shmem_items[7];
 
 	onceq::base::define_settings();
 	if (!process_shared_preload_libraries_in_progress)
@@ -35,6 +36,7 @@ _PG_init(void)
 	shmem_items[3] = onceq::worker::shmem_item;
 	shmem_items[4] = onceq::archive::runs_item;
 	shmem_items[5] = onceq::worker::archivers_item;
+	shmem_items[6] = onceq::store::anchors_shmem_item;
 	onceq::base::request_shmem(shmem_items, std::size(shmem_items));
 	onceq::notify::watch_transactions();
 	onceq::worker::install_hooks();

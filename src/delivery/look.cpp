@@ -103,38 +103,51 @@ compare_ends(void const *left, void const *right)
 	return (a > b) - (a < b);
 }
 
+// Forgets what was read before.
 void
-read_segment_ends(Looker &looker, core::SegmentNumber segment)
+begin_ends(Ends &ends, core::SegmentNumber segment)
 {
-	Ends &ends = looker.ends;
 	if (ends.end == nullptr)
 	{
 		ends.capacity = 64;
 		ends.end = static_cast<store::End *>(palloc(sizeof(store::End) * ends.capacity));
 	}
 	ends.count = 0;
-	ends.segment = segment;
-	store::read_ends(looker.queue.id, segment, keep_end, &ends);
-	qsort(ends.end, ends.count, sizeof(store::End), compare_ends);
+	ends.whole_segment = segment;
+}
+
+store::End const *
+search_ends(Ends const &ends, core::JobId id)
+{
+	int low = 0;
+	int high = ends.count;
+	while (low < high)
+	{
+		int const middle = (low + high) / 2;
+		if (ends.end[middle].last_id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < ends.count && ends.end[low].first_id <= id ? &ends.end[low] : nullptr;
 }
 
 store::End const *
 find_end(Looker &looker, core::JobId id)
 {
-	if (looker.ends.segment != core::segment_of(id))
-		read_segment_ends(looker, core::segment_of(id));
-	int low = 0;
-	int high = looker.ends.count;
-	while (low < high)
-	{
-		int const middle = (low + high) / 2;
-		if (looker.ends.end[middle].last_id < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	bool const found = low < looker.ends.count && looker.ends.end[low].first_id <= id;
-	return found ? &looker.ends.end[low] : nullptr;
+	Ends &ends = looker.ends;
+	core::SegmentNumber const segment = core::segment_of(id);
+	if (store::End const *const known = search_ends(ends, id); known != nullptr || ends.whole_segment == segment)
+		return known;
+	begin_ends(ends, -1);
+	store::read_ends_near(looker.queue.id, id, !looker.lists, keep_end, &ends);
+	qsort(ends.end, ends.count, sizeof(store::End), compare_ends);
+	if (store::End const *const near = search_ends(ends, id))
+		return near;
+	begin_ends(ends, segment);
+	store::read_ends(looker.queue.id, segment, keep_end, &ends);
+	qsort(ends.end, ends.count, sizeof(store::End), compare_ends);
+	return search_ends(ends, id);
 }
 
 // Fills one tuple of onceq.job_info.

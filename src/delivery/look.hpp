@@ -7,10 +7,10 @@
 
 namespace onceq::delivery {
 
-// The ends of one segment's jobs, sorted by id, so that many jobs can be looked up after one reading.
+// Ends of jobs that were read, sorted by id, so that many jobs can be looked up after one reading.
 struct Ends
 {
-	core::SegmentNumber segment; // -1: none read yet
+	core::SegmentNumber whole_segment; // all of it was read; -1: ends near a job
 	store::End *end;             // palloc'd, with their workers
 	int count;
 	int capacity;
@@ -25,6 +25,7 @@ struct Looker
 	board::Handle board; // index no_board: none
 	Ends ends;
 	TupleDesc desc; // of onceq.job_info
+	bool lists;     // many jobs, neighbours mostly
 };
 
 // The job as a tuple of onceq.job_info. job: its row, as store::read_jobs gives it.

@@ -8,6 +8,7 @@
 
 extern "C" {
 #include <access/genam.h>
+#include <access/heapam.h>
 #include <access/skey.h>
 #include <access/stratnum.h>
 #include <access/tableam.h>
@@ -49,6 +50,24 @@ class TableScan : base::NotCopyable
 #else
 		scan_ = table_beginscan(table_, snapshot, 0, nullptr);
 #endif
+	}
+
+	// count blocks from first on, as far as there are any.
+	void
+	begin_blocks(Snapshot snapshot, BlockNumber first, BlockNumber count)
+	{
+		if (table_ == nullptr)
+			return;
+		slot_ = table_slot_create(table_, nullptr);
+		scan_ = table_beginscan_strat(table_, snapshot, 0, nullptr, false, false);
+		BlockNumber const blocks = reinterpret_cast<HeapScanDesc>(scan_)->rs_nblocks;
+		if (first < blocks)
+			heap_setscanlimits(scan_, first, Min(count, blocks - first));
+		else
+		{
+			table_endscan(scan_);
+			scan_ = nullptr;
+		}
 	}
 
 	// nullptr: no more.
@@ -107,9 +126,16 @@ class IndexScan : base::NotCopyable
 
 	// nullptr: no more.
 	TupleTableSlot *
-	next()
+	next(ScanDirection direction = ForwardScanDirection)
 	{
-		return scan_ != nullptr && index_getnext_slot(scan_, ForwardScanDirection, slot_) ? slot_ : nullptr;
+		return scan_ != nullptr && index_getnext_slot(scan_, direction, slot_) ? slot_ : nullptr;
+	}
+
+	// Where the next row is, visible or not.
+	ItemPointer
+	next_tid()
+	{
+		return scan_ != nullptr ? index_getnext_tid(scan_, ForwardScanDirection) : nullptr;
 	}
 
   private:

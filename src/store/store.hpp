@@ -69,6 +69,7 @@ struct Tables
 	Oid jobs_by_due; // partial: delayed jobs
 	Oid outcomes;
 	Oid outcomes_by_id;  // partial: all but acks
+	Oid outcomes_by_ack; // some of the acks: see anchors.hpp
 	Oid outcomes_by_due; // partial: failed attempts with a due time
 	Oid results;
 	Oid results_by_id;
@@ -170,7 +171,7 @@ struct History
 };
 History read_history(int32 queue, core::JobId id);
 
-// The end of jobs that succeeded or were cancelled: outcomes of whole runs, in no index. A job ends once,
+// The end of jobs that succeeded or were cancelled: outcomes of whole runs. A job ends once,
 // so that no two of them overlap.
 struct End
 {
@@ -183,6 +184,10 @@ struct End
 };
 using VisitEnd = bool (*)(End const &end, void *argument);
 void read_ends(int32 queue, core::SegmentNumber segment, VisitEnd visit, void *argument);
+
+// Those that lie where the job's own should, or that one only. It is mostly found; read_ends tells if it is not.
+// Some may be visited twice.
+void read_ends_near(int32 queue, core::JobId id, bool only, VisitEnd visit, void *argument);
 
 // The result stored for a job; false: none. The datum is palloc'd.
 bool read_result(int32 queue, core::JobId id, Datum *result);

@@ -2,6 +2,7 @@
 // Appending rows without the executor: form the tuple, heap_insert, and only the indexes it belongs to.
 #include "base/clock.hpp"
 #include "base/scope.hpp"
+#include "store/anchors.hpp"
 #include "store/indexes.hpp"
 #include "store/store.hpp"
 #include "store/store_columns.hpp"
@@ -197,15 +198,21 @@ append_outcomes(int32 queue, NewOutcome const *outcome, int count)
 	TimestampTz const now = base::now_wall().us;
 	CommandId const command = GetCurrentCommandId(true);
 	Index by_id(heap.segment().outcomes_by_id);
+	Index by_ack(heap.segment().outcomes_by_ack);
 	Index by_due(heap.segment().outcomes_by_due);
-	OtherIndexes others(heap, {heap.segment().outcomes_by_id, heap.segment().outcomes_by_due});
+	OtherIndexes others(heap, {heap.segment().outcomes_by_id, heap.segment().outcomes_by_ack, heap.segment().outcomes_by_due});
 	for (int i = 0; i < count; i++)
 	{
 		HeapTuple const tuple = form_outcome(desc, outcome[i], now);
 		heap_insert(heap, tuple, command, 0, nullptr);
-		// An ack is in no index: nobody looks one up on the way of a job.
 		if (outcome[i].outcome != Outcome::acked)
 			by_id.insert(heap, &tuple->t_self, Int64GetDatum(outcome[i].first_id));
+		else if (Anchor const anchor(heap, outcome[i].first_id, ItemPointerGetBlockNumber(&tuple->t_self));
+				 anchor.is_needed())
+		{
+			by_ack.insert(heap, &tuple->t_self, Int64GetDatum(outcome[i].first_id));
+			anchor.note();
+		}
 		if (outcome[i].due_at != core::wall_always)
 			by_due.insert(heap, &tuple->t_self, TimestampTzGetDatum(outcome[i].due_at.us));
 		others.insert(tuple);

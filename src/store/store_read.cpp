@@ -174,30 +174,6 @@ read_history(int32 queue, core::JobId id)
 	return history;
 }
 
-void
-read_ends(int32 queue, core::SegmentNumber segment, VisitEnd visit, void *argument)
-{
-	TableScan scan(queue, segment, &Tables::outcomes);
-	scan.begin(SnapshotSelf);
-	while (TupleTableSlot *const slot = scan.next())
-	{
-		CHECK_FOR_INTERRUPTS();
-		slot_getallattrs(slot);
-		StoredOutcome const found = outcome_in(slot);
-		if (found.outcome != Outcome::acked && found.outcome != Outcome::cancelled)
-			continue;
-		char *const worker =
-			is_null(slot, outcome_worker) ? nullptr : TextDatumGetCString(value(slot, outcome_worker));
-		core::Wall const at{DatumGetTimestampTz(value(slot, outcome_at))};
-		bool const more = visit(
-			End{found.first_id, found.last_id, found.outcome, found.attempt, at, worker}, argument);
-		if (worker != nullptr)
-			pfree(worker);
-		if (!more)
-			break;
-	}
-}
-
 bool
 read_result(int32 queue, core::JobId id, Datum *result)
 {

@@ -31,6 +31,9 @@ enum SegmentColumn : AttrNumber
 
 // ? stands for the numbers of queue and segment; columns as in store_columns.hpp.
 //
+// o?_ack has some rows only (anchors.hpp). So its condition, which is always true of an ack, is one that
+// the planner cannot deduce from a query.
+//
 // Autovacuum would find nothing to do but to freeze, which is a chore of the worker. Row level security
 // without policies: a stray GRANT shows nothing. worker and detail are added as plain columns and so get
 // no TOAST table, which CREATE TABLE can only say from PostgreSQL 16 on.
@@ -50,6 +53,7 @@ constexpr char tables_of_segment[] =
 	"CREATE UNIQUE INDEX j?_id ON onceq_data.j? (id);"
 	"CREATE INDEX j?_due ON onceq_data.j? (run_at) WHERE run_at IS NOT NULL;"
 	"CREATE INDEX o?_id ON onceq_data.o? (first_id) WHERE outcome <> 'a';"
+	"CREATE INDEX o?_ack ON onceq_data.o? (first_id) WHERE outcome = 'a' AND last_id - first_id >= 0;"
 	"CREATE INDEX o?_due ON onceq_data.o? (due_at) WHERE due_at IS NOT NULL;"
 	"CREATE UNIQUE INDEX r?_id ON onceq_data.r? (id);"
 	"ALTER TABLE onceq_data.j? ENABLE ROW LEVEL SECURITY;"

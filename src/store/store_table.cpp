@@ -69,13 +69,15 @@ look_up(int32 queue, core::SegmentNumber number)
 		.jobs_by_due = find_oid(schema, 'j', name, "_due"),
 		.outcomes = find_oid(schema, 'o', name, ""),
 		.outcomes_by_id = find_oid(schema, 'o', name, "_id"),
+		.outcomes_by_ack = find_oid(schema, 'o', name, "_ack"),
 		.outcomes_by_due = find_oid(schema, 'o', name, "_due"),
 		.results = find_oid(schema, 'r', name, ""),
 		.results_by_id = find_oid(schema, 'r', name, "_id"),
 	};
 	bool const complete = OidIsValid(tables.jobs) && OidIsValid(tables.jobs_by_id) &&
 						  OidIsValid(tables.jobs_by_due) && OidIsValid(tables.outcomes) &&
-						  OidIsValid(tables.outcomes_by_id) && OidIsValid(tables.outcomes_by_due) &&
+						  OidIsValid(tables.outcomes_by_id) &&
+						  OidIsValid(tables.outcomes_by_ack) && OidIsValid(tables.outcomes_by_due) &&
 						  OidIsValid(tables.results) && OidIsValid(tables.results_by_id);
 	return complete ? tables : Tables{};
 }
