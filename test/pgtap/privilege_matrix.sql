@@ -14,7 +14,7 @@ SELECT onceq.create_queue('m', backoff_base => '0'), onceq.create_queue('m.other
 SELECT count(*) FROM onceq.enqueue_many('m', array_fill('"secret"'::jsonb, ARRAY[40])), onceq.once('m', 'event');
 SELECT onceq.once('m', 'event');
 CREATE TABLE archived (id bigint PRIMARY KEY, at timestamptz);
-SELECT onceq.set_archive_policy('archived', 'at', '1 day');
+SELECT onceq.set_archive_policy('archived', 'at', '1 day'), onceq.alter_queue('m', archive_to => 'public.done');
 CREATE TABLE matrix_roles (n int PRIMARY KEY, role name, letter text, token bigint, id bigint);
 INSERT INTO matrix_roles VALUES (1, 'm_super', 'S'), (2, 'm_admin', 'A'), (3, 'm_operator', 'O'), (4, 'm_monitor', 'M'), (5, 'm_producer', 'p'),
 	(6, 'm_consumer', 'c'), (7, 'm_looker', 'l'), (8, 'm_marker', 'k'), (9, 'm_neighbour', 'n'), (10, 'm_stranger', 'x');
@@ -109,6 +109,7 @@ INSERT INTO matrix VALUES
 	('cancel', 'SA--------', 'SELECT onceq.cancel(''m'', 39)'),
 	('job', 'SA---cl---', 'SELECT onceq.job(''m'', 1)'),
 	('jobs', 'SA---cl---', 'SELECT onceq.jobs(''m'')'),
+	('find_unique', 'SA--pcl---', 'SELECT onceq.find_unique(''m'', ''key'')'),
 	('audit', 'SAO-------', 'SELECT id FROM onceq.audit(''m'')'),
 	('list_queue_stats', 'SAOMpcl---', 'SELECT EXISTS (SELECT FROM onceq.list_queue_stats() WHERE queue = ''m'')'),
 	('list_leases', 'SAOMpcl---', 'SELECT EXISTS (SELECT FROM onceq.list_leases() WHERE queue = ''m'')'),
@@ -141,6 +142,7 @@ INSERT INTO matrix VALUES
 	('view workers', 'SAOMpclknx', 'SELECT pid FROM onceq.workers'),
 	('view worker_chores', 'SAOM------', 'SELECT chore FROM onceq.worker_chores'),
 	('view archive_policies', 'S-OM------', 'SELECT EXISTS (SELECT FROM onceq.archive_policies)'),
+	('view job_archives', 'SAOM-cl---', 'SELECT EXISTS (SELECT FROM onceq.job_archives WHERE queue = ''m'')'),
 	('view archive_progress', 'SAOMpclknx', 'SELECT count(*) >= 0 FROM onceq.archive_progress');
 
 -- A function that has no other of its name goes by the name alone.
