@@ -27,6 +27,17 @@ COMMENT ON TABLE onceq.archive_policy IS 'archive policies, and how they went; r
 SELECT pg_catalog.pg_extension_config_dump('onceq.archive_policy',
 	'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = source)');
 
+CREATE TABLE onceq.archive_partition (
+	partition regclass PRIMARY KEY,
+	source regclass NOT NULL,
+	bounds text NOT NULL
+);
+ALTER TABLE onceq.archive_partition OWNER TO onceq_owner;
+COMMENT ON TABLE onceq.archive_partition IS 'partitions on their way from a table to its archive';
+SELECT pg_catalog.pg_extension_config_dump('onceq.archive_partition',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = source)'
+	' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = partition)');
+
 CREATE FUNCTION onceq.set_archive_policy(
 	source regclass,
 	age_column name,

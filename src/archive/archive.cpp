@@ -3,6 +3,7 @@
 
 #include "archive/batch.hpp"
 #include "archive/pace.hpp"
+#include "archive/partitions.hpp"
 #include "archive/runs.hpp"
 #include "base/clock.hpp"
 #include "base/fault.hpp"
@@ -35,8 +36,11 @@ struct Conduct
 	Policy policy;
 	Source source;
 	Datum cutoff;
+	bool whole_partitions;
+	PartitionMove move;
 	List *leaves;
 	char *name; // qualified
+	char *sql;  // detaches the partition concurrently
 	Walk walk;
 	Batch batch;
 	core::Monotonic begun;
@@ -61,10 +65,39 @@ prepare(void *argument)
 	archive_of(run.policy, run.source);
 	as.finish();
 	run.cutoff = cutoff_of(run.policy, run.source);
-	List *const leaves = leaves_of(run.source);
+	run.whole_partitions = moves_partitions(run.policy, run.source);
+	List *const leaves = run.whole_partitions ? leaves_below(default_partition_of(run.source)) : leaves_below(run.oid);
 	base::MemoryContextScope const scope(run.context);
 	run.leaves = list_copy(leaves);
 	run.name = pstrdup(qualified_name(run.oid));
+}
+
+void
+find_move(void *argument)
+{
+	Conduct &run = *static_cast<Conduct *>(argument);
+	PartitionMove const move = next_move(run.policy, run.source, run.cutoff);
+	run.wait = run.any_time ? 0 : until_open(run.policy);
+	base::MemoryContextScope const scope(run.context);
+	run.move = move;
+	if (move.move == Move::none)
+		return;
+	run.move.bounds = pstrdup(move.bounds);
+	run.sql = detach_command(run.source, move, true);
+}
+
+void
+detach_partition(void *argument)
+{
+	Conduct const &run = *static_cast<Conduct *>(argument);
+	detach(run.policy, run.source, run.move);
+}
+
+void
+hand_partition_over(void *argument)
+{
+	Conduct const &run = *static_cast<Conduct *>(argument);
+	hand_over(run.policy, run.source, run.move);
 }
 
 void
@@ -104,6 +137,36 @@ has_to_stop(Conduct const &run)
 {
 	return run.wait > 0 || run.means.is_over() ||
 		   base::now_monotonic().us - run.begun.us > run.means.patience;
+}
+
+bool
+do_move(Conduct &run, base::Failure &failure)
+{
+	if (run.move.move == Move::hand_over)
+		return run.means.carry_out(hand_partition_over, &run, failure);
+	if (run.move.move == Move::detach && run.move.may_wait && run.means.command != nullptr)
+		return run.means.command(run.sql, run.source.owner, failure);
+	return run.means.carry_out(detach_partition, &run, failure);
+}
+
+bool
+move_partitions(Conduct &run, base::Failure &failure)
+{
+	show_phase(run.place, Phase::moving_partitions);
+	while (!has_to_stop(run))
+	{
+		core::Monotonic const began = base::now_monotonic();
+		if (!run.means.carry_out(find_move, &run, failure))
+			return false;
+		if (run.move.move == Move::none)
+			return true;
+		if (!do_move(run, failure))
+			return false;
+		show_batch(run.place, 0);
+		keep_to_speed(began);
+	}
+	run.report.unfinished = true;
+	return true;
 }
 
 bool
@@ -150,6 +213,8 @@ conduct(Conduct &run, base::Failure &failure)
 		return false;
 	if (!run.found || run.wait > 0)
 		return true;
+	if (run.whole_partitions && !move_partitions(run, failure))
+		return false;
 	show_phase(run.place, Phase::moving_rows);
 	ListCell *cell;
 	foreach (cell, run.leaves)

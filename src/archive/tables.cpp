@@ -72,18 +72,20 @@ inspect_source(Oid table, char const *age_column)
 {
 	base::RelationScope const relation(table, AccessShareLock);
 	require_table(relation);
-	return {table, relation->rd_rel->relowner, relation->rd_rel->relkind,
-			type_of_age(relation, age_column), is_split_by(relation, age_column)};
+	return {table, relation->rd_rel->relowner, type_of_age(relation, age_column), is_split_by(relation, age_column)};
 }
 
 List *
-leaves_of(Source const &source)
+leaves_below(Oid table)
 {
-	if (source.kind == RELKIND_RELATION)
-		return list_make1_oid(source.oid);
+	if (!OidIsValid(table))
+		return NIL;
+	// A table that others inherit from is archived without them.
+	if (get_rel_relkind(table) == RELKIND_RELATION)
+		return list_make1_oid(table);
 	List *leaves = NIL;
 	ListCell *cell;
-	foreach (cell, find_all_inheritors(source.oid, AccessShareLock, nullptr))
+	foreach (cell, find_all_inheritors(table, AccessShareLock, nullptr))
 		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION)
 			leaves = lappend_oid(leaves, lfirst_oid(cell));
 	return leaves;

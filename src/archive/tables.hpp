@@ -14,7 +14,6 @@ struct Source
 {
 	Oid oid;
 	Oid owner;
-	char kind;
 	Oid age_type;       // timestamptz, timestamp or date
 	bool split_by_age;  // partitioned by ranges of the age column
 };
@@ -22,8 +21,8 @@ struct Source
 // What the table is. Raises 42809 no table that can be archived, 42703 no such column, 42804 of no time.
 Source inspect_source(Oid table, char const *age_column);
 
-// The table, or the leaves of its partitions that hold rows; oids, palloc'd.
-List *leaves_of(Source const &source);
+// The table, or the leaves of its partitions that hold rows; oids, palloc'd; of InvalidOid none.
+List *leaves_below(Oid table);
 
 // The oid of the archive; InvalidOid: there is none.
 Oid find_archive(char const *schema, char const *table);

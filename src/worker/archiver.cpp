@@ -251,6 +251,8 @@ archiver_body(FunctionCallInfo)
 	open_session(order.database, order.role, "onceq archiver");
 	// As autovacuum does, to leave the disks to those who wait for them.
 	SetConfigOption("vacuum_cost_delay", "2ms", PGC_SUSET, PGC_S_OVERRIDE);
+	// Of a wait for transactions to end, which keeps nobody waiting. Batches have one of their own.
+	SetConfigOption("lock_timeout", "10s", PGC_SUSET, PGC_S_OVERRIDE);
 	process.extension = find_extension(process.database);
 	if (!OidIsValid(process.extension))
 		proc_exit(0);

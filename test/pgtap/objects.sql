@@ -19,11 +19,11 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_available_extension_versions WHERE name 
 		$$ VALUES (true, false, false, 'onceq') $$, 'only a superuser may create it')
 	ELSE skip('the server does not list the extension') END;
 SELECT set_eq($$ SELECT c.oid::regclass::text FROM pg_class c JOIN pg_extension e ON c.oid = ANY (e.extconfig) WHERE e.extname = 'onceq' $$,
-	ARRAY['onceq.queue', 'onceq.queue_id_seq', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.unique_key', 'onceq.lease_journal', 'onceq.consumer', 'onceq.consumer_id_seq', 'onceq.processed_event', 'onceq.archive_policy', 'onceq.job_archive'], 'pg_dump keeps the rows of the catalog');
-SELECT is_empty($$ SELECT c FROM pg_extension, unnest(extcondition) c WHERE extname = 'onceq' AND c <> '' AND c !~ '^WHERE EXISTS .* c.oid = source.$' $$, '… all of them, but for policies of tables that are gone');
+	ARRAY['onceq.queue', 'onceq.queue_id_seq', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.unique_key', 'onceq.lease_journal', 'onceq.consumer', 'onceq.consumer_id_seq', 'onceq.processed_event', 'onceq.archive_policy', 'onceq.archive_partition', 'onceq.job_archive'], 'pg_dump keeps the rows of the catalog');
+SELECT is_empty($$ SELECT c FROM pg_extension, unnest(extcondition) c WHERE extname = 'onceq' AND c <> '' AND c !~ '^WHERE EXISTS .* c.oid = (source|partition).$' $$, '… all of them, but for policies of tables that are gone');
 SELECT set_eq($$ SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'onceq'::regnamespace AND relkind NOT IN ('i', 'S', 'c') $$,
 	ARRAY['onceq.queue', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.unique_key', 'onceq.lease_journal', 'onceq.queues', 'onceq.queue_stats', 'onceq.leases', 'onceq.workers', 'onceq.worker_chores',
-		'onceq.consumer', 'onceq.processed_event', 'onceq.consumers', 'onceq.processed_events', 'onceq.processed_event_duplicates', 'onceq.archive_policy', 'onceq.archive_policies', 'onceq.archive_progress', 'onceq.job_archive', 'onceq.job_archives'],
+		'onceq.consumer', 'onceq.processed_event', 'onceq.consumers', 'onceq.processed_events', 'onceq.processed_event_duplicates', 'onceq.archive_policy', 'onceq.archive_policies', 'onceq.archive_partition', 'onceq.archive_progress', 'onceq.job_archive', 'onceq.job_archives'],
 	'tables and views of schema onceq');
 SELECT is_empty($$ SELECT t.oid::regtype FROM pg_type t WHERE typnamespace = 'onceq'::regnamespace AND typtype NOT IN ('c', 'b') $$, 'no domains, enums or ranges');
 SELECT is_empty($$ SELECT oprname FROM pg_operator WHERE oprnamespace = 'onceq'::regnamespace UNION ALL SELECT evtname FROM pg_event_trigger
