@@ -11,6 +11,7 @@ COMPARISONS = {
     "backlog": ("A backlog of a million jobs, claimed and acked to the end", "onceq", "SKIP LOCKED"),
     "lean": ("The same, and the least SKIP LOCKED queue that still works", "onceq", "lean SKIP LOCKED"),
     "forms": ("onceq: ack and claim in one statement, and in two", "one", "two"),
+    "durable": ("Claim, then ack: ordinary leases, and a queue with durable_leases", "ordinary", "durable"),
     "enqueue": ("Enqueue", "onceq", "SKIP LOCKED"),
 }
 INTRODUCTION = """\

@@ -7,7 +7,7 @@
 #
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
 #   DURATION=0.6   seconds of one run
-#   SECTIONS="…"   only these: claim backlog lean forms enqueue snapshot
+#   SECTIONS="…"   only these: claim backlog lean forms durable enqueue snapshot
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
 # The load comes from the same machine. What others take of it is reported with each figure.
@@ -62,6 +62,7 @@ compare() {
 both="system=onceq / system=skip_locked"
 lean="system=onceq / system=skip_locked_lean"
 forms="system=onceq scenario=ack_and_claim / system=onceq scenario=claim_ack"
+durable="system=onceq / system=onceq_durable"
 snapshots="system=onceq snapshot=0 / system=onceq snapshot=1 / system=skip_locked snapshot=0 / system=skip_locked snapshot=1"
 
 # Enough jobs for a run.
@@ -80,6 +81,8 @@ begin() {
 		SET client_min_messages = warning;
 		SELECT onceq.drop_queue('bench', if_exists => true);
 		SELECT onceq.create_queue('bench');
+		SELECT onceq.drop_queue('bench_durable', if_exists => true);
+		SELECT onceq.create_queue('bench_durable', durable_leases => true);
 		TRUNCATE bench.job, bench.lean_job;
 	SQL
 }
@@ -120,6 +123,7 @@ measure_all() {
 	measure_backlog
 	measure lean "$lean" "1 100" 4
 	measure forms "$forms" "1 100" 4
+	measure durable "$durable" "1 100" "1 4 16"
 	measure enqueue "$both" 1 "1 16" scenario=enqueue backlog=0
 	measure enqueue "$both" "100 1000" "1 4" scenario=enqueue backlog=0
 	measure snapshot "$snapshots" 100 4

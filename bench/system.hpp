@@ -45,18 +45,19 @@ struct Statements
 };
 
 inline Statements
-onceq_statements(std::string const &batch)
+onceq_statements(std::string const &name, std::string const &batch)
 {
+	std::string const queue = "'" + name + "'";
 	return {
-		.enqueue = "SELECT onceq.enqueue('bench', $1)",
-		.enqueue_many = "SELECT * FROM onceq.enqueue_many('bench', $1)",
-		.claim = "SELECT id, token, payload FROM onceq.claim('bench', " + batch + ")",
+		.enqueue = "SELECT onceq.enqueue(" + queue + ", $1)",
+		.enqueue_many = "SELECT * FROM onceq.enqueue_many(" + queue + ", $1)",
+		.claim = "SELECT id, token, payload FROM onceq.claim(" + queue + ", " + batch + ")",
 		.ack = "SELECT onceq.ack($1)",
 		.ack_and_claim =
-			"SELECT id, token, payload FROM onceq.ack_and_claim($1, 'bench', " + batch + ")",
+			"SELECT id, token, payload FROM onceq.ack_and_claim($1, " + queue + ", " + batch + ")",
 		.acks_by_ids = false,
-		.count_ready = "SELECT ready FROM onceq.queue_stats WHERE queue = 'bench'",
-		.fill = "SELECT count(*) FROM onceq.enqueue_many('bench', array_fill($1::jsonb, "
+		.count_ready = "SELECT ready FROM onceq.queue_stats WHERE queue = " + queue,
+		.fill = "SELECT count(*) FROM onceq.enqueue_many(" + queue + ", array_fill($1::jsonb, "
 				"ARRAY[$2::int]))",
 		.settle = "SELECT 1", // there is nothing to vacuum
 	};
@@ -92,7 +93,9 @@ inline Statements
 statements_of(std::string const &system, int batch)
 {
 	if (system == "onceq")
-		return onceq_statements(std::to_string(batch));
+		return onceq_statements("bench", std::to_string(batch));
+	if (system == "onceq_durable")
+		return onceq_statements("bench_durable", std::to_string(batch));
 	if (system == "skip_locked")
 		return skip_locked_statements(
 			"bench.job", "attempt = attempt + 1, lease_until = now() + interval '30 s'",

@@ -60,22 +60,17 @@ abort_claim(core::Board &board, Entry const &entry) noexcept
 }
 
 void
-journalled(core::Board &board, core::Token token, Change what) noexcept
+journalled(core::Board &board, core::Token token, core::JobSet const &cleared) noexcept
 {
 	core::LeaseSlot *const lease = leases().find(token);
 	if (lease == nullptr || !core::owns(*lease, token))
 		return;
-	if (what == Change::lease_journalled)
-		lease->journal.store(core::LeaseJournal::written, std::memory_order_release);
-	else
-	{
-		lease->journal.store(core::LeaseJournal::none, std::memory_order_release);
-		if (core::JobSet const released = lease->released; !released.empty())
-			core::give_back(board, pool(), leases(), *lease, released);
-	}
+	lease->journal.store(core::LeaseJournal::written, std::memory_order_release);
+	if (!cleared.empty())
+		core::give_back(board, pool(), leases(), *lease, cleared);
 }
 
-// Whether jobs were released while their lease was being journalled: they wait for the worker.
+// Whether jobs were released while the journal was being changed: they wait for the worker.
 bool
 has_released(core::Token token) noexcept
 {
@@ -83,12 +78,13 @@ has_released(core::Token token) noexcept
 	return lease != nullptr && core::owns(*lease, token) && !lease->released.empty();
 }
 
+// A row that was not written is wanted again; one that was not deleted is still there.
 void
-not_journalled(core::Token token) noexcept
+not_journalled(core::Token token, core::LeaseJournal state) noexcept
 {
 	core::LeaseSlot *const lease = leases().find(token);
 	if (lease != nullptr && core::owns(*lease, token))
-		lease->journal.store(core::LeaseJournal::wanted, std::memory_order_release);
+		lease->journal.store(state, std::memory_order_release);
 }
 
 void
@@ -120,7 +116,7 @@ change_board(core::Board &board, Entry const &entry) noexcept
 			break;
 		case Change::lease_journalled:
 		case Change::journal_cleared:
-			journalled(board, value, entry.change.what);
+			journalled(board, value, entry.change.jobs);
 			break;
 	}
 }
@@ -171,7 +167,9 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 		case EntryKind::change:
 			change_board(board, entry);
 			wakes.worker |= entry.change.what == Change::queue_dropped ||
-							(entry.change.what == Change::lease_journalled && has_released(entry.change.value));
+							((entry.change.what == Change::lease_journalled ||
+							  entry.change.what == Change::journal_cleared) &&
+							 has_released(entry.change.value));
 			break;
 		case EntryKind::built:
 			board.provisional = false;
@@ -217,7 +215,9 @@ abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &
 			break;
 		case EntryKind::change:
 			if (entry.change.what == Change::lease_journalled)
-				not_journalled(entry.change.value);
+				not_journalled(entry.change.value, core::LeaseJournal::wanted);
+			else if (entry.change.what == Change::journal_cleared)
+				not_journalled(entry.change.value, core::LeaseJournal::written);
 			break;
 	}
 }

@@ -45,6 +45,7 @@ struct Entry
 		{
 			Change what;
 			std::int64_t value;
+			core::JobSet jobs; // journal_cleared: those released by then
 		} change;
 	};
 };

@@ -87,13 +87,16 @@ enum class Change : std::uint8_t {
 	queue_dropped,
 	board_freed,
 	lease_journalled, // value: its token; at abort it is wanted again
-	journal_cleared,  // value: the token of a lease whose released jobs are out of the journal
+	journal_cleared,  // value: the token of a lease some of whose jobs are out of the journal
 };
 
 // The board learns of the change when the transaction commits; unless it is cancelled.
 Entry *change_at_commit(Handle const &board, Change change, std::int64_t value);
 
 void cancel_change(Entry *change);
+// From lease_journalled to journal_cleared: at commit the journal does not have these jobs of the lease any
+// more, and they are ready again.
+void make_clearing(Entry *change, core::JobSet const &released);
 
 // The board was built for a queue that this transaction made: it goes if the queue does.
 void free_board_at_abort(Handle const &board);

@@ -53,7 +53,6 @@ struct LeaseHolder
 	std::int32_t process;  // pid of the session's server process
 	std::uint32_t role;    // who may end the jobs
 	LeaseHold hold;
-	bool until_journalled; // returned only when the journal has it
 	Microseconds span;     // of an extension that names none
 	Microseconds soft_time_limit; // of each job, from the claim on; 0: none
 	Microseconds hard_time_limit;

@@ -317,10 +317,10 @@ hand_over(core::Board &board, Claim &claim)
 }
 
 // The second hold of B: what was not found, is not due or may not be seen leaves the lease; the rest
-// is HELD, unless its lease has to be durable first (suspicious). False: the lease is gone, because the
+// is HELD, unless its lease has to be durable first. False: the lease is gone, because the
 // queue was dropped, which only a lock on a segment, taken for the first row, would have put off.
 bool
-settle(Claim &claim, bool &suspicious)
+settle(Claim &claim, bool &durable)
 {
 	core::LeaseSlot &lease = *claim.lease;
 	board::Locked board(claim.board.index);
@@ -333,17 +333,17 @@ settle(Claim &claim, bool &suspicious)
 		core::LeasedIds const run = runs.at(i);
 		if (claim.historied.contains(run.job))
 			core::set_attempt(board::pool(), lease, i, claim.attempt_of_run[i]);
-		suspicious |= board::is_suspicious(*board, run.first);
+		durable |= board::is_suspicious(*board, run.first);
 	}
 	core::settle(*board, board::pool(), lease, claim.findings);
 	claim.freed =
 		board->ends_are_awaited ? lease.job_count - claim.returned : claim.findings.unseen.size();
 	lease.holder.soft_time_limit = claim.limits.soft;
 	lease.holder.hard_time_limit = claim.limits.hard;
-	suspicious &= claim.returned > 0;
+	durable &= claim.returned > 0;
 	if (lease.held.empty())
 		core::close_lease(*board, board::pool(), board::leases(), lease);
-	else if (suspicious)
+	else if (durable)
 		lease.journal.store(core::LeaseJournal::wanted, std::memory_order_release);
 	else
 		hand_over(*board, claim);
@@ -380,11 +380,11 @@ claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue c
 	FAULT_POINT("claim: after flip");
 	fetch(claim);
 	FAULT_POINT("claim: after fetch");
-	bool suspicious = false;
-	if (!settle(claim, suspicious))
+	bool durable = queue.durable_leases;
+	if (!settle(claim, durable))
 		board::raise_no_such_queue(queue);
 	board::wake_claimers(claim.board.index, claim.freed);
-	if (suspicious)
+	if (durable)
 		hold_when_journalled(claim);
 	FAULT_POINT("claim: after hold");
 	MemoryContextDelete(claim.row_context);

@@ -44,6 +44,7 @@ initialise(void *)
 	{
 		pg_atomic_init_u32(&slots[i].database, InvalidOid);
 		pg_atomic_init_u32(&slots[i].wake, 0);
+		pg_atomic_init_u32(&slots[i].journal, 0);
 		pg_atomic_init_u32(&slots[i].pid, 0);
 		pg_atomic_init_u32(&slots[i].procno, 0);
 		pg_atomic_init_u32(&requests[i], InvalidOid);
@@ -152,6 +153,17 @@ wake_worker(Oid database) noexcept
 		set_latch_of(pg_atomic_read_u32(&slot->procno));
 	else if (!was_awake)
 		wake_launcher();
+}
+
+void
+wake_worker_to_journal(Oid database) noexcept
+{
+	Slot *const slot = table == nullptr || !OidIsValid(database) ? nullptr : find_slot(database);
+	if (slot == nullptr || pg_atomic_read_u32(&slot->pid) == 0)
+		return wake_worker(database);
+	// The first round of a worker that comes next does it all.
+	pg_atomic_exchange_u32(&slot->journal, 1);
+	set_latch_of(pg_atomic_read_u32(&slot->procno));
 }
 
 int

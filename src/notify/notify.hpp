@@ -21,7 +21,10 @@ void watch_transactions();
 // transaction, takes no lock: may be called in a commit or abort callback.
 void wake_worker(Oid database) noexcept;
 
-// The same when the current transaction has committed; nothing if it aborts. One database per transaction.
+// Wakes it for one duty, which does not wait for the others: somebody waits for the lease journal.
+void wake_worker_to_journal(Oid database) noexcept;
+
+// The same as wake_worker when the current transaction has committed; nothing if it aborts. One database per transaction.
 void wake_worker_at_commit(Oid database);
 
 // Pid of the worker of this database; 0: none runs.

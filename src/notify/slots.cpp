@@ -259,6 +259,12 @@ take_wake(int i) noexcept
 	return pg_atomic_exchange_u32(&slot_at(i).wake, 0) != 0;
 }
 
+bool
+take_journal_wake(int i) noexcept
+{
+	return pg_atomic_exchange_u32(&slot_at(i).journal, 0) != 0;
+}
+
 void
 confirm(int i)
 {

@@ -96,6 +96,8 @@ void detach(int slot, Ending ending);
 // Whether somebody asked for a round since the last call. To be called before a look at the database:
 // what comes after the look is then noted for the next one.
 bool take_wake(int slot) noexcept;
+// The same of wake_worker_to_journal.
+bool take_journal_wake(int slot) noexcept;
 // connecting → running: the extension is there, and the next failure will be the first one.
 void confirm(int slot);
 bool is_held(int slot);

@@ -20,6 +20,7 @@ struct Slot
 {
 	pg_atomic_uint32 database; // InvalidOid: the slot is free
 	pg_atomic_uint32 wake;     // 1: somebody asked for a round of chores that has not begun
+	pg_atomic_uint32 journal;  // 1: somebody waits for the lease journal
 	pg_atomic_uint32 pid;      // 0: no process
 	pg_atomic_uint32 procno;   // where that process has its latch
 	SlotState state;
@@ -39,7 +40,7 @@ struct Table
 	ConditionVariable worker_left;
 };
 
-static_assert(std::is_standard_layout_v<Slot> && sizeof(Slot) == 56);
+static_assert(std::is_standard_layout_v<Slot> && sizeof(Slot) == 64);
 static_assert(std::is_standard_layout_v<Table> && alignof(Table) <= alignof(Slot));
 
 // Nullptr unless the library was preloaded.

@@ -10,6 +10,7 @@
 #include "base/settings.hpp"
 #include "base/wall.hpp"
 #include "board/board.hpp"
+#include "board/journal.hpp"
 #include "notify/slots.hpp"
 #include "notify/wait_event.hpp"
 #include "worker/chores.hpp"
@@ -253,13 +254,22 @@ is_own_duty(int i)
 	return !base::settings.worker_passive || (chore.is_awaited && worker.failures[i] > 0);
 }
 
-// What is due, or all if somebody has asked for it; a chore that failed keeps to its back-off.
-bool
-is_due(int i, bool all)
+// What somebody has asked for.
+struct Asked
 {
-	if (!is_own_duty(i) && !(all && all_chores()[i].is_awaited))
+	bool all;
+	bool journal;
+};
+
+// What is due or asked for; a chore that failed keeps to its back-off.
+bool
+is_due(int i, Asked asked)
+{
+	Chore const &chore = all_chores()[i];
+	bool const wanted = asked.all || (asked.journal && chore.run == board::keep_journal);
+	if (!is_own_duty(i) && !(wanted && chore.is_awaited))
 		return false;
-	return (all && worker.failures[i] == 0) || worker.due[i] <= base::now_monotonic();
+	return (wanted && worker.failures[i] == 0) || worker.due[i] <= base::now_monotonic();
 }
 
 void
@@ -275,7 +285,7 @@ look_for_extension()
 
 // How long the worker may sleep; attempt.extension tells whether it has anything to work for.
 core::Microseconds
-take_round(bool all)
+take_round(Asked asked)
 {
 	int const count = static_cast<int>(all_chores().size());
 	core::Microseconds nap = base::from_ms(base::settings.worker_naptime_ms);
@@ -285,7 +295,7 @@ take_round(bool all)
 	{
 		if (attempt.extension != Extension::present)
 			return std::min(nap, busy_nap);
-		if (is_due(i, all))
+		if (is_due(i, asked))
 			do_chore(i);
 	}
 	core::Monotonic const now = base::now_monotonic();
@@ -312,14 +322,14 @@ work()
 		ResetLatch(MyLatch);
 		QueryCancelPending = false; // there is nothing to cancel
 		CHECK_FOR_INTERRUPTS();
-		bool all = notify::take_wake(worker.slot);
+		Asked asked{notify::take_wake(worker.slot), notify::take_journal_wake(worker.slot)};
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
-			all = true; // chores may be due sooner now
+			asked.all = true; // chores may be due sooner now
 		}
-		core::Microseconds const nap = take_round(all);
+		core::Microseconds const nap = take_round(asked);
 		if (attempt.extension == Extension::gone || attempt.extension == Extension::replaced)
 		{
 			// To the next extension the next worker comes: this one may remember things of the last.

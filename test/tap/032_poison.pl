@@ -86,6 +86,7 @@ my $old = query($node, q{SELECT onceq.enqueue('later', '"old"')});
 $node->stop('immediate');
 $node->start;
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM onceq.workers WHERE state = 'running'});
+$node->poll_query_until('postgres', q{SELECT runs > 0 FROM onceq.worker_chores WHERE chore = 'prepare room'});
 my $worker = query($node, q{SELECT pid FROM onceq.workers WHERE state = 'running'});
 kill('STOP', $worker);
 my $claim = q{SELECT id, attempt FROM onceq.claim('later')};
