@@ -9,6 +9,7 @@
 #include "base/fault.hpp"
 #include "base/owner.hpp"
 #include "base/scope.hpp"
+#include "catalog/catalog.hpp"
 
 extern "C" {
 #include <catalog/pg_class.h>
@@ -45,6 +46,7 @@ struct Conduct
 	Batch batch;
 	core::Monotonic begun;
 	core::Microseconds wait; // until the window opens
+	bool superseded;         // somebody has changed or dropped the policy
 	Report report;
 	Outcome outcome;
 };
@@ -72,16 +74,30 @@ prepare(void *argument)
 	run.name = pstrdup(qualified_name(run.oid));
 }
 
+// Whether the step may go on: the policy is as it was, and its window open.
+bool
+has_orders(Conduct &run)
+{
+	Policy now;
+	bool const found = find_policy(run.oid, now);
+	run.superseded = !found || !same_orders(run.policy, now);
+	if (!run.superseded)
+		run.wait = run.any_time ? 0 : until_open(now);
+	return !run.superseded && run.wait == 0;
+}
+
 void
 find_move(void *argument)
 {
 	Conduct &run = *static_cast<Conduct *>(argument);
+	run.move = {Move::none, InvalidOid, false, nullptr};
+	if (!has_orders(run))
+		return;
 	PartitionMove const move = next_move(run.policy, run.source, run.cutoff);
-	run.wait = run.any_time ? 0 : until_open(run.policy);
-	base::MemoryContextScope const scope(run.context);
-	run.move = move;
 	if (move.move == Move::none)
 		return;
+	base::MemoryContextScope const scope(run.context);
+	run.move = move;
 	run.move.bounds = pstrdup(move.bounds);
 	run.sql = detach_command(run.source, move, true);
 }
@@ -111,8 +127,9 @@ void
 take_batch(void *argument)
 {
 	Conduct &run = *static_cast<Conduct *>(argument);
-	run.batch = move_batch(run.policy, run.source, run.cutoff, run.walk);
-	run.wait = run.any_time ? 0 : until_open(run.policy);
+	run.batch = {};
+	if (has_orders(run))
+		run.batch = move_batch(run.policy, run.source, run.cutoff, run.walk);
 }
 
 void
@@ -135,7 +152,7 @@ record_lapse(void *argument)
 bool
 has_to_stop(Conduct const &run)
 {
-	return run.wait > 0 || run.means.is_over() ||
+	return run.superseded || run.wait > 0 || run.means.is_over() ||
 		   base::now_monotonic().us - run.begun.us > run.means.patience;
 }
 
@@ -159,13 +176,13 @@ move_partitions(Conduct &run, base::Failure &failure)
 		if (!run.means.carry_out(find_move, &run, failure))
 			return false;
 		if (run.move.move == Move::none)
-			return true;
+			break;
 		if (!do_move(run, failure))
 			return false;
 		show_batch(run.place, 0);
 		keep_to_speed(began);
 	}
-	run.report.unfinished = true;
+	run.report.unfinished = has_to_stop(run);
 	return true;
 }
 
@@ -190,6 +207,7 @@ move_rows_of(Conduct &run, Oid leaf, base::Failure &failure)
 		show_batch(run.place, run.batch.moved);
 		keep_to_speed(began);
 	} while (run.batch.seen == run.policy.batch);
+	run.report.unfinished = run.superseded || run.wait > 0;
 	return true;
 }
 
@@ -276,6 +294,8 @@ core::Microseconds
 until_work()
 {
 	core::Microseconds least = idle;
+	if (!catalog::is_adopted())
+		return idle;
 	Policies const policies = all_policies();
 	for (int i = 0; i < policies.count; i++)
 		least = Min(least, until_due(policies.policy[i]));
@@ -286,6 +306,8 @@ List *
 due_sources()
 {
 	List *due = NIL;
+	if (!catalog::is_adopted())
+		return NIL;
 	Policies const policies = all_policies();
 	qsort(policies.policy, policies.count, sizeof(Policy), compare_next_runs);
 	for (int i = 0; i < policies.count; i++)

@@ -7,6 +7,7 @@
 #include "base/require.hpp"
 #include "base/scope.hpp"
 #include "base/wall.hpp"
+#include "catalog/catalog.hpp"
 
 extern "C" {
 #include <catalog/pg_class.h>
@@ -209,6 +210,7 @@ ONCEQ_FUNCTION(onceq_archive)
 {
 	base::require_writable("onceq.archive()");
 	archive::require_own_transactions(fcinfo);
+	onceq::catalog::require_adopted();
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect_ext failed");
 	MemoryContext const context = CurrentMemoryContext;

@@ -150,6 +150,17 @@ find_policy(Oid source, Policy &policy)
 	return result.found;
 }
 
+bool
+same_orders(Policy const &left, Policy const &right)
+{
+	static_assert(sizeof(Interval) == sizeof(TimeOffset) + 2 * sizeof(int32)); // no padding
+	return strcmp(NameStr(left.owner), NameStr(right.owner)) == 0 &&
+		   strcmp(NameStr(left.age_column), NameStr(right.age_column)) == 0 &&
+		   memcmp(&left.older_than, &right.older_than, sizeof(Interval)) == 0 &&
+		   strcmp(NameStr(left.archive_schema), NameStr(right.archive_schema)) == 0 &&
+		   strcmp(NameStr(left.archive_table), NameStr(right.archive_table)) == 0 && left.batch == right.batch;
+}
+
 core::Microseconds
 until_open(Policy const &policy)
 {

@@ -39,6 +39,9 @@ struct Policy
 	}
 };
 
+// Whether both want the same to be done.
+bool same_orders(Policy const &left, Policy const &right);
+
 struct Policies
 {
 	Policy *policy;

@@ -6,6 +6,7 @@
 #include "base/owner.hpp"
 #include "base/require.hpp"
 #include "base/wall.hpp"
+#include "catalog/identity.hpp"
 #include "catalog/statement.hpp"
 
 extern "C" {
@@ -165,6 +166,8 @@ ONCEQ_FUNCTION(onceq_set_archive_policy)
 {
 	base::require_writable("onceq.set_archive_policy()");
 	archive::Policy policy = archive::policy_of_arguments(fcinfo);
+	// A restored copy is not to delete what somebody has restored it for: it has to be adopted first.
+	onceq::catalog::record_identity();
 	archive::try_policy(policy);
 	archive::store_policy(fcinfo, policy);
 	PG_RETURN_VOID();

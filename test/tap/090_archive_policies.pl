@@ -138,6 +138,21 @@ is(counts($node, 'slow', 'slow_archive'), '0|10', 'the first one does it');
 is(query($node, 'SELECT count(*) FROM onceq.archive_progress'), 0, 'and leaves');
 close_session($_) for $holder, $writer;
 
+# ---- a policy that is changed while it runs
+
+query($node, q{CREATE TABLE changed (id int, at timestamptz); INSERT INTO changed SELECT i, '2000-01-01' FROM generate_series(1, 100) i});
+query($node, q{CREATE TRIGGER wait BEFORE DELETE ON changed FOR EACH STATEMENT EXECUTE FUNCTION test.wait()});
+query($node, q{SELECT onceq.set_archive_policy('changed', 'at', '1 day', batch => 10, not_before => localtime + interval '1 h', not_after => localtime + interval '2 h')});
+($holder, $writer) = (session($node), session($node));
+$holder->query_safe('SELECT pg_advisory_lock(42)');
+start_query($writer, q{CALL onceq.archive('changed')});
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'}) or die 'it does not wait';
+query($node, q{SELECT onceq.drop_archive_policy('changed')});
+$holder->query_safe('SELECT pg_advisory_unlock(42)');
+end_query($writer);
+is(query($node, 'SELECT count(*) FROM changed'), 90, 'when it is dropped, the batch that is under way is the last');
+close_session($_) for $holder, $writer;
+
 # ---- a dump
 
 my $policies = q{SELECT source, owner, age_column, older_than, archive_to, batch, not_before, not_after, vacuum_after FROM onceq.archive_policies ORDER BY source::text};
@@ -149,6 +164,11 @@ command_ok([ 'pg_dump', '-f', $node->basedir . '/dump.sql', $node->connstr('post
 query($node, 'CREATE DATABASE copy');
 command_ok([ 'psql', '-qX', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/dump.sql', $node->connstr('copy') ], 'and restored');
 is(query($node, $policies, 'copy'), $before, 'with its policies');
+is(sqlstate_of($node, 'CALL onceq.archive()', 'copy'), '55000', 'a copy archives nothing');
+is(query($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'onceq archiver' AND datname = 'copy'}), 0, '… by itself either');
+query($node, q{INSERT INTO dated SELECT current_date - 20, 1}, 'copy');
+query($node, q{SELECT onceq.adopt(); CALL onceq.archive('dated')}, 'copy');
+is(query($node, q{SELECT count(*) FROM dated WHERE day < current_date - 10}, 'copy'), 0, 'until it is adopted');
 
 log_is_clean($node);
 done_testing();
