@@ -13,6 +13,8 @@ COMPARISONS = {
     "forms": ("onceq: ack and claim in one statement, and in two", "one", "two"),
     "durable": ("Claim, then ack: ordinary leases, and a queue with durable_leases", "ordinary", "durable"),
     "enqueue": ("Enqueue", "onceq", "SKIP LOCKED"),
+    "unique": ("onceq: enqueue under a unique key of its own, and without", "with", "without"),
+    "taken": ("onceq: enqueue under a unique key that is taken, which adds nothing, and without", "with", "without"),
 }
 INTRODUCTION = """\
 Medians (least–greatest). A ratio is one of neighbouring runs. Two values in a column are one of each

@@ -7,7 +7,7 @@
 #
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
 #   DURATION=0.6   seconds of one run
-#   SECTIONS="…"   only these: claim backlog lean forms durable enqueue snapshot
+#   SECTIONS="…"   only these: claim backlog lean forms durable enqueue unique taken snapshot
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
 # The load comes from the same machine. What others take of it is reported with each figure.
@@ -63,6 +63,8 @@ both="system=onceq / system=skip_locked"
 lean="system=onceq / system=skip_locked_lean"
 forms="system=onceq scenario=ack_and_claim / system=onceq scenario=claim_ack"
 durable="system=onceq / system=onceq_durable"
+unique="system=onceq_unique / system=onceq"
+taken="system=onceq_taken / system=onceq"
 snapshots="system=onceq snapshot=0 / system=onceq snapshot=1 / system=skip_locked snapshot=0 / system=skip_locked snapshot=1"
 
 # Enough jobs for a run.
@@ -126,6 +128,8 @@ measure_all() {
 	measure durable "$durable" "1 100" "1 4 16"
 	measure enqueue "$both" 1 "1 16" scenario=enqueue backlog=0
 	measure enqueue "$both" "100 1000" "1 4" scenario=enqueue backlog=0
+	measure unique "$unique" 1 "1 4" scenario=enqueue backlog=0
+	measure taken "$taken" 1 4 scenario=enqueue backlog=0
 	measure snapshot "$snapshots" 100 4
 	measure snapshot "$snapshots" 1 4 scenario=cycle backlog=0 seconds=3
 }

@@ -63,6 +63,15 @@ onceq_statements(std::string const &name, std::string const &batch)
 	};
 }
 
+// The same, but each job is enqueued under this unique key.
+inline Statements
+unique_statements(std::string const &key, std::string const &batch)
+{
+	Statements statements = onceq_statements("bench", batch);
+	statements.enqueue = "SELECT onceq.enqueue('bench', $1, unique_key => " + key + ")";
+	return statements;
+}
+
 // The number of jobs is a literal: a parameter would make the planner guess a tenth of the table.
 // = ANY (ARRAY(…)) is evaluated once; IN (…) need not be.
 inline Statements
@@ -96,6 +105,10 @@ statements_of(std::string const &system, int batch)
 		return onceq_statements("bench", std::to_string(batch));
 	if (system == "onceq_durable")
 		return onceq_statements("bench_durable", std::to_string(batch));
+	if (system == "onceq_unique")
+		return unique_statements("gen_random_uuid()::text", std::to_string(batch));
+	if (system == "onceq_taken")
+		return unique_statements("'taken'", std::to_string(batch));
 	if (system == "skip_locked")
 		return skip_locked_statements(
 			"bench.job", "attempt = attempt + 1, lease_until = now() + interval '30 s'",
