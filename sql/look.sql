@@ -109,6 +109,13 @@ SELECT onceq.nack(:token, :id, 'e3') IS NULL AS dead;
 SELECT look_at(:id);
 SELECT failed, dead, expired, delivered FROM onceq.queue_stats WHERE queue = 'look';
 
+-- a job whose time came while its transaction was open is ready at its commit, and for the audit, too
+BEGIN;
+SELECT onceq.enqueue('look', '"due"', delay => '1 ms') > 0 AS enqueued;
+SELECT pg_sleep(0.002) IS NOT NULL AS due;
+COMMIT;
+SELECT board, stored FROM onceq.audit('look');
+
 SELECT onceq.drop_queue('look'), onceq.drop_queue('look.empty');
 DROP TABLE look_pages;
 DROP FUNCTION look_at;

@@ -74,8 +74,10 @@ settle_suspect(Audit &audit, Suspect const &suspect)
 {
 	store::History const history = store::read_history(audit.queue.id, suspect.id);
 	bool const live = suspect.exists && !suspect.ended && !history.is_finished();
+	core::Wall const due = history.any ? history.due_at : suspect.run_at;
+	// A commit may have made it ready by the clock, above the watermark.
 	core::JobState const is = settle_job(suspect.seized, live, history.any, suspect.priority,
-										 history.any ? history.due_at : suspect.run_at);
+										 due <= base::now_wall() ? core::wall_always : due);
 	if (is != suspect.was)
 		audit.visit({suspect.id, suspect.was, is}, audit.argument);
 }
