@@ -140,6 +140,12 @@ RETURNS onceq.job_info LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME',
 COMMENT ON FUNCTION onceq.job(text, bigint) IS
 'one job, whatever its state, until its segment is dropped after the retention; NULL: there is none; errors: 22004, 42704, 42501';
 
+CREATE FUNCTION onceq.job_attempts(queue text, id bigint)
+RETURNS TABLE (attempt int, outcome text, ended_at timestamptz, worker text, error text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 3 AS 'MODULE_PATHNAME', 'onceq_job_attempts';
+COMMENT ON FUNCTION onceq.job_attempts(text, bigint) IS
+'attempts of a job, the first one first; outcome: failed, dead (failed for good), succeeded, cancelled, running; attempts that left no trace, as in a crash of the server, are not there; errors: 22004, 42704, 42501';
+
 CREATE FUNCTION onceq.jobs(queue text, state text DEFAULT NULL, after_id bigint DEFAULT 0, count int DEFAULT 100)
 RETURNS SETOF onceq.job_info LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'onceq_jobs';
 COMMENT ON FUNCTION onceq.jobs(text, text, bigint, int) IS

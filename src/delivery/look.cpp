@@ -243,6 +243,24 @@ fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::Hist
 
 } // namespace
 
+bool
+current_attempt(Looker &looker, core::JobId id, Attempt &attempt)
+{
+	Live const live = look_at_board(looker.board, id);
+	if (live.state == core::JobState::leased)
+	{
+		attempt = {live.attempt, "running", core::wall_never, pstrdup(live.holder.worker)};
+		return true;
+	}
+	if (live.state != core::JobState::none || store::read_history(looker.queue.id, id).is_finished())
+		return false;
+	store::End const *const end = find_end(looker, id);
+	if (end == nullptr || end->outcome != store::Outcome::acked)
+		return false;
+	attempt = {end->attempt, "succeeded", end->at, end->worker};
+	return true;
+}
+
 HeapTuple
 describe_job(Looker &looker, store::Job const &job, char const **state)
 {

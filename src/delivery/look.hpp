@@ -28,6 +28,21 @@ struct Looker
 	bool lists;     // many jobs, neighbours mostly
 };
 
+// The queue of the first argument, which the user may look at. Raises 22004, 42501, 42704.
+catalog::Queue lookers_queue(FunctionCallInfo fcinfo);
+board::Handle board_of(catalog::Queue const &queue);
+
+struct Attempt
+{
+	int attempt;
+	char const *outcome;
+	core::Wall ended_at; // wall_never: it runs
+	char const *worker;
+};
+
+// The attempt that runs, or that succeeded; false: neither.
+bool current_attempt(Looker &looker, core::JobId id, Attempt &attempt);
+
 // The job as a tuple of onceq.job_info. job: its row, as store::read_jobs gives it.
 HeapTuple describe_job(Looker &looker, store::Job const &job, char const **state);
 

@@ -12,10 +12,6 @@ extern "C" {
 
 namespace onceq::delivery {
 
-namespace {
-
-constexpr int jobs_max = 10000;
-
 catalog::Queue
 lookers_queue(FunctionCallInfo fcinfo)
 {
@@ -31,6 +27,10 @@ board_of(catalog::Queue const &queue)
 {
 	return RecoveryInProgress() ? board::Handle{no_board, {}} : board::open(queue);
 }
+
+namespace {
+
+constexpr int jobs_max = 10000;
 
 struct One
 {

@@ -171,6 +171,18 @@ struct History
 };
 History read_history(int32 queue, core::JobId id);
 
+// Those outcomes one by one, by ascending attempt.
+struct EndedAttempt
+{
+	int attempt;
+	Outcome outcome;
+	core::Wall at;
+	char const *worker; // palloc'd; nullptr: unknown
+	text *detail;       // palloc'd; nullptr: none
+};
+using VisitAttempt = bool (*)(EndedAttempt const &attempt, void *argument);
+void read_attempts(int32 queue, core::JobId id, VisitAttempt visit, void *argument);
+
 // The end of jobs that succeeded or were cancelled: outcomes of whole runs. A job ends once,
 // so that no two of them overlap.
 struct End

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: PostgreSQL
-// How jobs ended: acks, which are indexed by few of them only (anchors.hpp), and what was cancelled in whole runs.
+// How jobs and their attempts ended: acks, which are indexed by few of them only (anchors.hpp), and what was cancelled in whole runs.
 #include "core/lease.hpp"
 
 #include "store/anchors.hpp"
@@ -148,6 +148,63 @@ read_ends_near(int32 queue, core::JobId id, bool only, VisitEnd visit, void *arg
 	pfree(anchors.block);
 	if (!look.found)
 		look_back(look, segment, queue, &Tables::outcomes_by_id, id - cancelled_run_max + 1, false);
+}
+
+namespace {
+
+struct AttemptList
+{
+	EndedAttempt *attempt;
+	int count;
+};
+
+int
+compare_attempts(void const *left, void const *right)
+{
+	auto const &a = *static_cast<EndedAttempt const *>(left);
+	auto const &b = *static_cast<EndedAttempt const *>(right);
+	return a.attempt != b.attempt ? (a.attempt > b.attempt) - (a.attempt < b.attempt) : (a.at > b.at) - (a.at < b.at);
+}
+
+EndedAttempt
+attempt_in(TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	auto const value = [slot](AttrNumber column) { return slot->tts_values[column - 1]; };
+	auto const is_null = [slot](AttrNumber column) { return slot->tts_isnull[column - 1]; };
+	return {DatumGetInt16(value(outcome_attempt)), static_cast<Outcome>(DatumGetChar(value(outcome_outcome))),
+			core::Wall{DatumGetTimestampTz(value(outcome_at))},
+			is_null(outcome_worker) ? nullptr : TextDatumGetCString(value(outcome_worker)),
+			is_null(outcome_detail) ? nullptr : DatumGetTextPCopy(value(outcome_detail))};
+}
+
+} // namespace
+
+void
+read_attempts(int32 queue, core::JobId id, VisitAttempt visit, void *argument)
+{
+	AttemptList list{nullptr, 0};
+	{
+		IndexScan scan(queue, core::segment_of(id), &Tables::outcomes, &Tables::outcomes_by_id);
+		ScanKeyData key;
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+		scan.begin(&key, 1);
+		while (TupleTableSlot *const slot = scan.next())
+		{
+			// Doubled when full, which is at each power of two.
+			if ((list.count & (list.count - 1)) == 0)
+			{
+				Size const size = sizeof(EndedAttempt) * Max(list.count * 2, 1);
+				list.attempt = static_cast<EndedAttempt *>(list.attempt != nullptr ? repalloc(list.attempt, size) : palloc(size));
+			}
+			list.attempt[list.count++] = attempt_in(slot);
+		}
+	}
+	if (list.count > 1)
+		qsort(list.attempt, list.count, sizeof(EndedAttempt), compare_attempts);
+	for (int i = 0; i < list.count; i++)
+		if (!visit(list.attempt[i], argument))
+			break;
 }
 
 void

@@ -108,6 +108,7 @@ INSERT INTO matrix VALUES
 	('cancelled', 'SA---c----', 'SELECT onceq.cancelled(%)'),
 	('cancel', 'SA--------', 'SELECT onceq.cancel(''m'', 39)'),
 	('job', 'SA---cl---', 'SELECT onceq.job(''m'', 1)'),
+	('job_attempts', 'SA---cl---', 'SELECT onceq.job_attempts(''m'', 1)'),
 	('jobs', 'SA---cl---', 'SELECT onceq.jobs(''m'')'),
 	('find_unique', 'SA--pcl---', 'SELECT onceq.find_unique(''m'', ''key'')'),
 	('audit', 'SAO-------', 'SELECT id FROM onceq.audit(''m'')'),

@@ -38,6 +38,7 @@ INSERT INTO promised VALUES
 	('cancelled', 'token bigint', 'SETOF bigint'),
 	('progress', 'token bigint, id bigint, current bigint, total bigint DEFAULT NULL::bigint, message text DEFAULT NULL::text', 'text'),
 	('job', 'queue text, id bigint', 'onceq.job_info'),
+	('job_attempts', 'queue text, id bigint', 'TABLE(attempt integer, outcome text, ended_at timestamp with time zone, worker text, error text)'),
 	('jobs', 'queue text, state text DEFAULT NULL::text, after_id bigint DEFAULT 0, count integer DEFAULT 100', 'SETOF onceq.job_info'),
 	('audit', 'queue text', 'TABLE(id bigint, board text, stored text)'),
 	('create_consumer', 'consumer text, retention interval DEFAULT ''30 days''::interval, if_not_exists boolean DEFAULT false', 'void'),

@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(88);
+SELECT plan(90);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -27,6 +27,7 @@ SELECT throws_ok('SELECT * FROM onceq.ack_and_claim(NULL, ''none'')', '42704');
 SELECT throws_ok('SELECT onceq.next_claim_at(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.job(''none'', 1)', '42704');
 SELECT throws_ok('SELECT onceq.jobs(''none'')', '42704');
+SELECT throws_ok('SELECT onceq.job_attempts(''none'', 1)', '42704');
 SELECT throws_ok('SELECT onceq.purge_queue(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.drop_queue(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.cancel(''none'', 1)', '42704');
@@ -101,6 +102,7 @@ SELECT throws_ok('SELECT * FROM onceq.claim(''codes'')', '42501');
 SELECT throws_ok('SELECT * FROM onceq.claim_any(''{codes}'')', '42501');
 SELECT throws_ok('SELECT onceq.find_unique(''codes'', ''k'')', '42501');
 SELECT throws_ok('SELECT onceq.jobs(''codes'')', '42501');
+SELECT throws_ok('SELECT onceq.job_attempts(''codes'', 1)', '42501');
 SELECT throws_ok('SELECT onceq.ack(t(''held''))', '42501', 'the lease was granted to another role');
 SELECT throws_ok('SELECT onceq.create_queue(''codes.new'')', '42501', 'permission denied to create a queue');
 SELECT throws_ok('CALL onceq.recover()', '42501');
