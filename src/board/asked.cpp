@@ -21,7 +21,8 @@ finishes_job(Handle const &board, core::JobId id)
 	{
 		if (entry->board.index != board.index || entry->board.key != board.key)
 			continue;
-		if (entry->kind == EntryKind::seized && entry->seized.first <= id && id <= entry->seized.last)
+		if (entry->kind == EntryKind::seized && entry->seized.first <= id &&
+			id <= entry->seized.last)
 			return true;
 		if (entry->kind != EntryKind::ended || entry->ended.ending == core::Ending::failed)
 			continue;

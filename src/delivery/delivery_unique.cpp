@@ -23,8 +23,9 @@ namespace {
 constexpr int looks_max = 1000;
 constexpr core::Microseconds between_looks = 1000;
 
-enum class Has {
-	nobody,     // the key, or it is there for the taking: the last job is finished and its time is over
+enum class Has
+{
+	nobody, // the key, or it is there for the taking: the last job is finished and its time is over
 	finished,   // a finished job, for some time yet
 	own,        // a job that this transaction enqueued
 	committing, // a job whose transaction has committed, but not told the board yet
@@ -77,9 +78,11 @@ void
 require_visible(store::KeyRow const &row)
 {
 	if (IsolationUsesXactSnapshot() && TransactionIdIsNormal(row.xmin) &&
-		!TransactionIdIsCurrentTransactionId(row.xmin) && XidInMVCCSnapshot(row.xmin, GetTransactionSnapshot()))
+		!TransactionIdIsCurrentTransactionId(row.xmin) &&
+		XidInMVCCSnapshot(row.xmin, GetTransactionSnapshot()))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access due to a concurrent enqueue under the same unique key"),
+						errmsg("could not serialize access due to a concurrent enqueue under the "
+							   "same unique key"),
 						errhint("Run the transaction again.")));
 }
 
@@ -148,7 +151,12 @@ is_available(core::JobState state)
 	return state == core::JobState::waiting || core::is_ready(state);
 }
 
-enum class Verdict { added, suppressed, again };
+enum class Verdict
+{
+	added,
+	suppressed,
+	again
+};
 
 // Under the key's lock. job.id is set when it was added.
 Verdict
@@ -166,12 +174,14 @@ enqueue_locked(Attempt const &attempt, Has has, store::KeyRow const &row, store:
 		board::withdraw_at_commit(attempt.board, row.job);
 		replace_job(attempt, row.job, job);
 	}
-	else if (has == Has::waiting && board::seize_job_if(attempt.queue, row.job, is_available, was) != nullptr)
+	else if (has == Has::waiting &&
+			 board::seize_job_if(attempt.queue, row.job, is_available, was) != nullptr)
 		replace_job(attempt, row.job, job);
 	else
 		return Verdict::again;
 	core::Microseconds const span = attempt.unique.span;
-	store::write_key(attempt.unique.key, row, job.id, span > 0 ? base::now_wall() + span : core::wall_always);
+	store::write_key(attempt.unique.key, row, job.id,
+					 span > 0 ? base::now_wall() + span : core::wall_always);
 	FAULT_POINT("unique: after write");
 	return Verdict::added;
 }
@@ -197,8 +207,10 @@ key_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue)
 	text const *const key = PG_GETARG_TEXT_PP(number);
 	int const length = static_cast<int>(VARSIZE_ANY_EXHDR(key));
 	if (length < 1 || length > store::unique_key_length_max)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unique_key is too short or too long"),
-						errdetail("It has %d bytes; 1 to %d are allowed.", length, store::unique_key_length_max),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unique_key is too short or too long"),
+						errdetail("It has %d bytes; 1 to %d are allowed.", length,
+								  store::unique_key_length_max),
 						errhint("Use a hash of what is longer.")));
 	return {queue.id, key};
 }
@@ -221,8 +233,8 @@ unique_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("unique_mode must be 'skip', 'replace' or 'debounce'")));
 	unique.span = PG_ARGISNULL(number + 2) ? 0
-										   : base::microseconds_of(PG_GETARG_INTERVAL_P(number + 2), "unique_for", 0,
-																   delay_max);
+										   : base::microseconds_of(PG_GETARG_INTERVAL_P(number + 2),
+																   "unique_for", 0, delay_max);
 	return true;
 }
 
