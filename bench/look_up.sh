@@ -47,14 +47,14 @@ pages() {
 			END { printf "%.0f", sum / n }'
 }
 
-printf '%10s  %10s  %10s  %10s\n' finished 'ms, p50' 'ms, p99' pages
+printf '%10s  %10s  %10s  %10s\n' finished 'ms, mean' 'ms, p99' pages
 for size in $((jobs / 50)) $((jobs / 10)) "$jobs"; do
 	while [ "$(sql -c "SELECT succeeded < $size FROM onceq.queue_stats")" = t ]; do
 		sql -c "CALL finish($batch)"
 	done
 	pgbench -n -M prepared -c 1 -T 3 -D "jobs=$size" -f "$work/one.sql" -l --log-prefix="$work/run/log" postgres >/dev/null 2>&1
 	cat "$work/run"/log* | sort -n -k3 | awk -v size="$size" -v pages="$(pages "$size")" '
-		{ time[NR] = $3 }
-		END { printf "%10d  %10.3f  %10.3f  %10d\n", size, time[int(NR / 2) + 1] / 1000, time[int(NR * 0.99)] / 1000, pages }'
+		{ time[NR] = $3; sum += $3 }
+		END { printf "%10d  %10.3f  %10.3f  %10d\n", size, sum / NR / 1000, time[int(NR * 0.99)] / 1000, pages }'
 	rm -f "$work/run"/log*
 done

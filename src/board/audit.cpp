@@ -136,6 +136,16 @@ compare_segment(Audit &audit, core::SegmentNumber segment)
 	settle_suspects(audit);
 }
 
+// The next one that either of the boards has jobs of.
+core::SegmentNumber
+next_segment(Audit const &audit, core::SegmentNumber from)
+{
+	core::SegmentNumber const expected = audit.expected->map.next_segment(*audit.frames, from);
+	Locked board(audit.handle.index, LW_SHARED);
+	core::SegmentNumber const is = board->map.next_segment(pool(), from);
+	return expected < 0 ? is : is < 0 ? expected : std::min(expected, is);
+}
+
 void
 compare(Audit &audit)
 {
@@ -148,10 +158,8 @@ compare(Audit &audit)
 	base::SnapshotScope const snapshot(GetLatestSnapshot());
 	core::begin_building(*audit.expected, audit.handle.key);
 	place_live_jobs(*audit.expected, *audit.frames, promoted_to, audit.queue);
-	store::Segments const segments = store::all_segments(audit.queue.id);
-	for (int i = 0; i < segments.count; i++)
-		if (segments.segment[i].drained_at == core::wall_never)
-			compare_segment(audit, segments.segment[i].number);
+	for (core::SegmentNumber next = next_segment(audit, 0); next >= 0; next = next_segment(audit, next + 1))
+		compare_segment(audit, next);
 }
 
 } // namespace

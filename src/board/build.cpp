@@ -186,6 +186,8 @@ place_live_jobs(core::Board &board, core::FramePool &frames, core::Wall now, cat
 			board.next_id = Max(board.next_id, core::first_id_of(segment.number + 1));
 		prepared_end = Max(prepared_end, segment.number + 1);
 	}
+	if (store::has_stay(queue.id))
+		build_segment(builder, queue.id, store::stay);
 	return prepared_end;
 }
 

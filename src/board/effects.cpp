@@ -164,6 +164,11 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 		case EntryKind::withdrawn: // before what it was reserved with, which is the older entry
 			core::withdraw(board, pool(), entry.withdrawn.id);
 			break;
+		case EntryKind::borrowed:
+			if (entry.seized.first != 0 && entry.seized.first <= entry.seized.last)
+				core::restore_seized(board, pool(), entry.seized);
+			wakes.worker = true;
+			break;
 		case EntryKind::change:
 			change_board(board, entry);
 			wakes.worker |= entry.change.what == Change::queue_dropped ||
@@ -203,6 +208,7 @@ abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &
 				core::cancel_expiry(*lease);
 			break;
 		case EntryKind::seized:
+		case EntryKind::borrowed:
 			if (entry.seized.first != 0 && entry.seized.first <= entry.seized.last)
 				core::restore_seized(board, pool(), entry.seized);
 			wakes.worker = true;

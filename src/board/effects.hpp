@@ -7,7 +7,7 @@
 
 namespace onceq::board {
 
-enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, withdrawn, change, built };
+enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, borrowed, withdrawn, change, built };
 
 struct Entry
 {
@@ -36,7 +36,7 @@ struct Entry
 			bool pinned;
 			core::Wall due;
 		} ended;
-		core::Seized seized; // first 0 or above last: none
+		core::Seized seized; // and borrowed; first 0 or above last: none
 		struct
 		{
 			core::JobId id;

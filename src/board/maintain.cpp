@@ -8,16 +8,18 @@
 
 namespace onceq::board {
 
+namespace {
+
 std::int64_t
-seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
-		   VisitSeized visit, void *argument)
+take_away(EntryKind kind, catalog::Queue const &queue, core::JobState state, core::JobId first,
+		  core::JobId last, VisitSeized visit, void *argument)
 {
 	Handle const handle = open(queue);
 	std::int64_t total = 0;
 	for (core::JobId start = first; start <= last;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		Entry *const entry = add_entry(EntryKind::seized, handle);
+		Entry *const entry = add_entry(kind, handle);
 		entry->seized = {1, 0, state};
 		core::Refusal refusal = core::Refusal::not_standing;
 		{
@@ -35,6 +37,22 @@ seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
 		start = entry->seized.last + 1;
 	}
 	return total;
+}
+
+} // namespace
+
+std::int64_t
+seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
+		   VisitSeized visit, void *argument)
+{
+	return take_away(EntryKind::seized, queue, state, first, last, visit, argument);
+}
+
+std::int64_t
+borrow_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
+			VisitSeized visit, void *argument)
+{
+	return take_away(EntryKind::borrowed, queue, state, first, last, visit, argument);
 }
 
 Entry *

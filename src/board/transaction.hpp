@@ -68,6 +68,10 @@ using VisitSeized = void (*)(core::Seized const &seized, void *argument);
 std::int64_t seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
 						core::JobId last, VisitSeized visit, void *argument);
 
+// The same, but at commit they are where they were, too.
+std::int64_t borrow_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
+						 core::JobId last, VisitSeized visit, void *argument);
+
 // One job that nobody owns → seized, until settled or the transaction aborts; nullptr: somebody owns it.
 Entry *seize_job(Handle const &board, core::JobId id, core::JobState &was);
 // Gives it the state that the tables say; returns that. At once, whatever becomes of the transaction.

@@ -4,6 +4,7 @@
 #include "base/clock.hpp"
 #include "base/fault.hpp"
 #include "board/each_queue.hpp"
+#include "board/relocate.hpp"
 #include "board/transaction.hpp"
 #include "board/upkeep.hpp"
 #include "store/store.hpp"
@@ -158,6 +159,8 @@ keep_segments_of_live(catalog::Queue const &queue)
 				store::mark_drained(queue.id, segment.number, now);
 				change_at_commit(board, Change::segment_forgotten, segment.number);
 			}
+			else if (drops < drops_per_round)
+				drops += relocate_stragglers(queue, board, segment, now);
 		}
 		else if (segment.drained_at != core::wall_never && drops < drops_per_round &&
 				 core::should_drop(now.us - segment.drained_at.us, queue.retention) &&
@@ -165,6 +168,7 @@ keep_segments_of_live(catalog::Queue const &queue)
 			drops += try_drop(queue, board, segment.number);
 		opened_at = segment.sealed_at != core::wall_never ? segment.sealed_at : now;
 	}
+	keep_stay(queue, board, segments, now);
 	return drops == drops_per_round ? second : Min(idle_segments, Max(second, queue.segment_age / 10));
 }
 
@@ -180,6 +184,12 @@ remove_dropped(catalog::Queue const &queue)
 			store::drop_segment(queue.id, segments.segment[i].number);
 			left--;
 		}
+	if (left == 0 && store::has_stay(queue.id))
+	{
+		if (!store::lock_for_drop(queue.id, store::stay))
+			return second;
+		store::drop_stay(queue.id);
+	}
 	if (left > 0)
 		return second;
 	if (!catalog::forget_queue(queue.id))

@@ -216,6 +216,27 @@ StateMap::live(FramePool &pool, SegmentNumber segment) const noexcept
 	return found == nullptr ? 0 : ids_per_segment - found->count[static_cast<int>(JobState::none)];
 }
 
+JobId
+StateMap::at_rest(FramePool &pool, SegmentNumber segment) const noexcept
+{
+	Directory *const found = directory(pool, segment);
+	if (found == nullptr)
+		return 0;
+	JobId jobs = found->count[static_cast<int>(JobState::waiting)];
+	for (int priority = 0; priority <= priority_max; priority++)
+		jobs += found->count[static_cast<int>(ready_at(priority))];
+	return jobs;
+}
+
+SegmentNumber
+StateMap::next_segment(FramePool &pool, SegmentNumber from) const noexcept
+{
+	for (SegmentNumber segment = std::max(from, oldest_); segment <= newest_; segment++)
+		if (root_entry(pool, segment) != no_frame)
+			return segment;
+	return -1;
+}
+
 void
 StateMap::forget(FramePool &pool, SegmentNumber segment) noexcept
 {

@@ -85,6 +85,12 @@ class StateMap
 	// Jobs of the segment in any state but none.
 	JobId live(FramePool &pool, SegmentNumber segment) const noexcept;
 
+	// Those of them that are ready or waiting, in nobody's hands.
+	JobId at_rest(FramePool &pool, SegmentNumber segment) const noexcept;
+
+	// The first segment at or after this one that takes memory; -1: none.
+	SegmentNumber next_segment(FramePool &pool, SegmentNumber from) const noexcept;
+
 	// Gives the frames of an empty segment back.
 	void forget(FramePool &pool, SegmentNumber segment) noexcept;
 

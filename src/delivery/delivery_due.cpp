@@ -90,6 +90,8 @@ promote_by_due_time(Promotion &promotion, core::Microseconds nap)
 		if (segments.segment[i].drained_at == core::wall_never)
 			earliest = std::min(earliest, store::read_due(queue.id, segments.segment[i].number, from, now,
 														  visit_due, &promotion));
+	if (promotion.complete)
+		earliest = std::min(earliest, store::read_due(queue.id, store::stay, from, now, visit_due, &promotion));
 	{
 		board::Locked board(promotion.board.index);
 		core::note_due(*board, earliest);

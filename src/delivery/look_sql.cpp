@@ -102,16 +102,24 @@ list_live(Listing &listing, core::JobId after)
 		store::read_jobs(listing.looker.queue.id, id, id, visit_listed, &listing);
 }
 
+// By segments, and between them those that outlived theirs.
 void
 list_rows(Listing &listing, core::JobId after)
 {
-	store::Segments const segments = store::all_segments(listing.looker.queue.id);
+	int32 const queue = listing.looker.queue.id;
+	store::Segments const segments = store::all_segments(queue);
+	core::JobId done = after;
 	for (int i = 0; i < segments.count && listing.left > 0; i++)
 	{
-		core::SegmentNumber const number = segments.segment[i].number;
-		if (core::last_id_of(number) > after)
-			store::read_jobs(listing.looker.queue.id, Max(after + 1, core::first_id_of(number)),
-							 core::last_id_of(number), visit_listed, &listing);
+		core::JobId const first = core::first_id_of(segments.segment[i].number);
+		core::JobId const last = core::last_id_of(segments.segment[i].number);
+		if (last <= done)
+			continue;
+		if (done + 1 < first)
+			store::read_moved_jobs(queue, done + 1, first - 1, visit_listed, &listing);
+		if (listing.left > 0)
+			store::read_jobs(queue, Max(done + 1, first), last, visit_listed, &listing);
+		done = last;
 	}
 }
 

@@ -60,6 +60,34 @@ bool lock_for_drop(int32 queue, core::SegmentNumber number);
 // Requires lock_for_drop.
 void drop_segment(int32 queue, core::SegmentNumber number);
 
+// ---- stragglers: what is left of old segments (store_stay.cpp)
+//
+// A queue's stay tables are those of a segment of this number, which onceq.segment does not list. Jobs keep
+// their ids there. Whoever does not find the tables of a job's segment looks here: a segment goes in
+// the transaction that moves its last jobs. Rows are deleted, not dropped.
+
+inline constexpr core::SegmentNumber stay = -1;
+
+// Moves unfinished jobs of a segment and their outcomes; the tables are made when they are needed.
+// Requires: the jobs are in the caller's hands, and the tables of the segment under its lock_for_drop.
+void move_to_stay(int32 queue, core::SegmentNumber number, core::JobId const *id, int count);
+
+void create_stay(int32 queue);
+void drop_stay(int32 queue); // requires lock_for_drop
+bool has_stay(int32 queue);
+
+// Ends of moved jobs at least that old, with none since, first_id … last_id, oldest first, at most as many.
+struct OldEnd
+{
+	core::JobId first_id;
+	core::JobId last_id;
+};
+int read_old_ends(int32 queue, core::Wall before, OldEnd *end, int at_most);
+void delete_moved(int32 queue, OldEnd const *end, int count);
+
+// Whether jobs of the segment have ended at or after this time: their rows are to be kept.
+bool has_ends_since(int32 queue, core::SegmentNumber number, core::Wall since);
+
 // ---- one segment's tables (store_table.cpp)
 
 struct Tables
@@ -88,7 +116,8 @@ struct OpenTable
 	Tables tables;
 };
 
-// The lock is kept until the transaction ends.
+// The lock is kept until the transaction ends. Of a segment that is gone: the table of stragglers, but not
+// to append jobs to.
 OpenTable open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE mode,
 					 Wait wait = Wait::yes);
 
@@ -151,6 +180,9 @@ struct Job
 using VisitJob = bool (*)(Job const &job, void *argument);
 void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument,
 			   Wait wait = Wait::yes);
+
+// The same of moved jobs, of any segment.
+void read_moved_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument);
 
 // What became of a job so far, from its outcomes other than acks and those of whole runs.
 struct History

@@ -119,12 +119,9 @@ read_due_index(IndexScan &scan, AttrNumber id_column, AttrNumber due_column, cor
 	return core::wall_never;
 }
 
-} // namespace
-
 void
-read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument, Wait wait)
+read_by_id(IndexScan &scan, core::JobId first, core::JobId last, VisitJob visit, void *argument)
 {
-	IndexScan scan(queue, core::segment_of(first), &Tables::jobs, &Tables::jobs_by_id, wait);
 	ScanKeyData key[2];
 	ScanKeyInit(&key[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
 	ScanKeyInit(&key[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
@@ -137,6 +134,22 @@ read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void
 		if (!visit(job, argument))
 			break;
 	}
+}
+
+} // namespace
+
+void
+read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument, Wait wait)
+{
+	IndexScan scan(queue, core::segment_of(first), &Tables::jobs, &Tables::jobs_by_id, wait);
+	read_by_id(scan, first, last, visit, argument);
+}
+
+void
+read_moved_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument)
+{
+	IndexScan scan(queue, stay, &Tables::jobs, &Tables::jobs_by_id);
+	read_by_id(scan, first, last, visit, argument);
 }
 
 History

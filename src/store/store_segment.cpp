@@ -60,6 +60,17 @@ constexpr char tables_of_segment[] =
 	"ALTER TABLE onceq_data.o? ENABLE ROW LEVEL SECURITY;"
 	"ALTER TABLE onceq_data.r? ENABLE ROW LEVEL SECURITY";
 
+// Rows of stragglers are deleted one by one. Whoever ends one enters the row in all indexes that there are.
+constexpr char settings_of_stay[] =
+	"ALTER TABLE onceq_data.j? SET (autovacuum_enabled = on, toast.autovacuum_enabled = on,"
+	" autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0);"
+	"ALTER TABLE onceq_data.o? SET (autovacuum_enabled = on,"
+	" autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0);"
+	"ALTER TABLE onceq_data.r? SET (autovacuum_enabled = on, toast.autovacuum_enabled = on,"
+	" autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0);"
+	"CREATE INDEX o?_all ON onceq_data.o? (first_id);"
+	"CREATE INDEX o?_end ON onceq_data.o? (at) WHERE outcome <> 'f'";
+
 void
 execute_for(int32 queue, core::SegmentNumber number, char const *pattern)
 {
@@ -226,6 +237,19 @@ drop_segment(int32 queue, core::SegmentNumber number)
 	execute_for(queue, number, "DROP TABLE onceq_data.j?, onceq_data.o?, onceq_data.r?");
 	catalog::execute("DELETE FROM onceq.segment WHERE queue_id = $1 AND number = $2",
 					 {catalog::parameter(queue), catalog::parameter(int64{number})});
+}
+
+void
+create_stay(int32 queue)
+{
+	execute_for(queue, stay, tables_of_segment);
+	execute_for(queue, stay, settings_of_stay);
+}
+
+void
+drop_stay(int32 queue)
+{
+	execute_for(queue, stay, "DROP TABLE onceq_data.j?, onceq_data.o?, onceq_data.r?");
 }
 
 } // namespace onceq::store

@@ -103,8 +103,10 @@ find_tables(int32 queue, core::SegmentNumber number)
 	return tables;
 }
 
+namespace {
+
 OpenTable
-open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE mode, Wait wait)
+open_own_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE mode, Wait wait)
 {
 	Oid const oid = find_tables(queue, number).*table;
 	if (!OidIsValid(oid) || (wait == Wait::no && !ConditionalLockRelationOid(oid, mode)))
@@ -114,6 +116,21 @@ open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE
 		return {};
 	// Looked up again: with the lock came the news of what changed before.
 	return {opened, find_tables(queue, number)};
+}
+
+} // namespace
+
+OpenTable
+open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE mode, Wait wait)
+{
+	OpenTable const own = open_own_table(queue, number, table, mode, wait);
+	bool const appends_jobs = table == &Tables::jobs && mode == RowExclusiveLock;
+	if (own.table != nullptr || appends_jobs || number == stay)
+		return own;
+	// Nothing but the end of its segment lets a backend forget it: but it may not have heard yet of one made.
+	AcceptInvalidationMessages();
+	OpenTable const again = open_own_table(queue, number, table, mode, wait);
+	return again.table != nullptr ? again : open_own_table(queue, stay, table, mode, wait);
 }
 
 } // namespace onceq::store

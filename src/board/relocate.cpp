@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: PostgreSQL
+// Stragglers: the last unfinished jobs of an old segment are moved to the queue's stay tables, with their
+// ids, in the transaction that drops the segment. So whoever does not find a segment's tables looks there.
+#include "base/clock.hpp"
+#include "base/fault.hpp"
+#include "board/relocate.hpp"
+#include "board/transaction.hpp"
+#include "store/store.hpp"
+
+namespace onceq::board {
+
+namespace {
+
+constexpr int stragglers_max = 1000; // of a segment; more are no stragglers
+constexpr int deletes_per_round = 1000;
+
+struct Jobs
+{
+	core::JobId *id;
+	int count;
+};
+
+void
+take_note(core::Seized const &seized, void *argument)
+{
+	Jobs &jobs = *static_cast<Jobs *>(argument);
+	for (core::JobId id = seized.first; id <= seized.last && jobs.count < stragglers_max; id++)
+		jobs.id[jobs.count++] = id;
+}
+
+// Whether few are left, and all of them in nobody's hands.
+bool
+is_movable(Handle const &handle, core::SegmentNumber number)
+{
+	Locked board(handle.index, LW_SHARED);
+	core::JobId const live = board->map.live(pool(), number);
+	return live <= stragglers_max && live == board->map.at_rest(pool(), number);
+}
+
+bool
+all_are_seized(Handle const &handle, core::SegmentNumber number, int count)
+{
+	Locked board(handle.index, LW_SHARED);
+	return board->map.live(pool(), number) == count && board->map.at_rest(pool(), number) == 0;
+}
+
+// Until the end of the transaction, when they are where they were.
+Jobs
+borrow_all(catalog::Queue const &queue, core::SegmentNumber number)
+{
+	Jobs jobs{static_cast<core::JobId *>(palloc(sizeof(core::JobId) * stragglers_max)), 0};
+	core::JobId const first = Max(core::first_id_of(number), core::JobId{1});
+	core::JobId const last = core::last_id_of(number);
+	borrow_jobs(queue, core::JobState::waiting, first, last, take_note, &jobs);
+	for (int priority = 0; priority <= core::priority_max; priority++)
+		borrow_jobs(queue, core::ready_at(priority), first, last, take_note, &jobs);
+	return jobs;
+}
+
+// Whether the job has ended on the board, too: a dead one may have been revived.
+bool
+is_over(Handle const &handle, store::OldEnd const &end)
+{
+	Locked board(handle.index, LW_SHARED);
+	for (core::JobId id = end.first_id; id <= end.last_id; id++)
+		if (board->map.state(pool(), id) != core::JobState::none)
+			return false;
+	return true;
+}
+
+} // namespace
+
+bool
+relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment, core::Wall now)
+{
+	core::Microseconds const age = now.us - segment.sealed_at.us;
+	// What has been done may be looked up for the retention; an archive is to get it first.
+	if (queue.has_archive || age < Max(queue.retention, queue.segment_age) || !is_movable(board, segment.number) ||
+		store::has_ends_since(queue.id, segment.number, now + -queue.retention))
+		return false;
+	Jobs const jobs = borrow_all(queue, segment.number);
+	FAULT_POINT("relocate: after seize");
+	// Who holds its lock knows that every callback that concerns it has run.
+	if (!all_are_seized(board, segment.number, jobs.count) || !store::lock_for_drop(queue.id, segment.number) ||
+		!all_are_seized(board, segment.number, jobs.count))
+		return false;
+	store::move_to_stay(queue.id, segment.number, jobs.id, jobs.count);
+	FAULT_POINT("relocate: after copy");
+	store::drop_segment(queue.id, segment.number);
+	FAULT_POINT("relocate: after drop");
+	return true;
+}
+
+void
+keep_stay(catalog::Queue const &queue, Handle const &board, store::Segments const &segments, core::Wall now)
+{
+	if (!store::has_stay(queue.id))
+		return;
+	auto *const ends = static_cast<store::OldEnd *>(palloc(sizeof(store::OldEnd) * deletes_per_round));
+	int const found = store::read_old_ends(queue.id, now + -queue.retention, ends, deletes_per_round);
+	int over = 0;
+	for (int i = 0; i < found; i++)
+		if (is_over(board, ends[i]))
+			ends[over++] = ends[i];
+	store::delete_moved(queue.id, ends, over);
+	FAULT_POINT("relocate: after delete");
+	pfree(ends);
+
+	// Memory of segments that are gone, once their last straggler has ended.
+	Locked locked(board.index);
+	if (!locked.stands_for(board.key))
+		return;
+	core::SegmentNumber const open = core::segment_of(locked->next_id);
+	for (core::SegmentNumber n = locked->map.next_segment(pool(), 0); n >= 0 && n < open;
+		 n = locked->map.next_segment(pool(), n + 1))
+	{
+		bool listed = false;
+		for (int i = 0; i < segments.count; i++)
+			listed |= segments.segment[i].number == n;
+		if (!listed && locked->map.is_empty(pool(), n))
+			locked->map.forget(pool(), n);
+	}
+}
+
+} // namespace onceq::board

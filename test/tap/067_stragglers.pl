@@ -1,0 +1,72 @@
+# An old segment goes although jobs of it are unfinished: these keep their ids, in the queue's stay tables, and
+# everything that could be done to them can be done still; a crash, and whatever fails on the way, loses
+# and doubles none (Invariants 1, 2, 5 and 7).
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use OnceqNode;
+
+my $node = start_node('primary', 'onceq.worker_naptime' => "'50ms'", 'onceq.suspicion_window' => 0);
+query($node, q{SELECT onceq.create_queue('mail', segment_age => '1 s', retention => '0', lease => '10 min', backoff_base => '0')});
+
+my $segments = q{SELECT count(*) FROM onceq.segment WHERE queue_id = 1 AND number = };
+my $states = q{SELECT string_agg(id || ':' || state || ':' || attempt || ':' || coalesce(error, '') || ':' || payload, ' ' ORDER BY id) FROM onceq.jobs('mail', count => 1000)};
+
+sub until_gone
+{
+	my ($number, $what) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $left;
+	do { query($node, 'CALL onceq.maintain()'); $left = query($node, $segments . $number); } until $left == 0 || time > $deadline;
+	return is($left, 0, $what);
+}
+
+my @ids = split /\n/, query($node, q{SELECT onceq.enqueue_many('mail', test.payloads(12))});
+my ($late) = query($node, q{SELECT onceq.enqueue('mail', '"late"', delay => '1 h')});
+my ($soon) = query($node, q{SELECT onceq.enqueue('mail', '"soon"', delay => '15 s')});
+my ($urgent) = query($node, q{SELECT onceq.enqueue('mail', '"urgent"', priority => 9)});
+my $first = $ids[0] >> 20;
+my $token = query($node, q{SELECT min(token) FROM onceq.claim('mail', 6)});
+query($node, "SELECT onceq.ack($token, ARRAY[$urgent, $ids[0]]), onceq.nack($token, $ids[1], 'once', '0'), onceq.nack($token, $ids[2], 'later', '1 h'), onceq.reject($token, $ids[3], 'never')");
+my $before = query($node, $states);
+
+# A job that is held keeps the segment.
+$node->poll_query_until('postgres', "SELECT bool_or(sealed_at < now() - interval '2 s') FROM onceq.segment WHERE number = $first") or die;
+query($node, 'CALL onceq.maintain()') for 1 .. 3;
+is(query($node, $segments . $first), 1, 'a job that is held keeps its segment');
+query($node, "SELECT onceq.release($token)");
+until_gone($first, 'then it goes');
+my %was = map { /^(\d+):(.*)/ ? ($1 => $2) : () } split / /, $before;
+my %is = map { /^(\d+):(.*)/ ? ($1 => $2) : () } split / /, query($node, $states);
+delete $was{$_} for $urgent, $ids[0], $ids[3];
+$was{ $ids[4] } =~ s/running:1/ready:0/;
+is_deeply(\%is, \%was, 'what is unfinished is as it was, the rest is gone');
+audit_is_empty($node, 'mail', 'relocated');
+
+for my $crash (1, 0)
+{
+	kill_postmaster($node) if $crash;
+	is_deeply({ map { /^(\d+):(.*)/ ? ($1 => $2) : () } split / /, query($node, $states) }, \%was, 'they are there after a crash') if $crash;
+	audit_is_empty($node, 'mail', 'after a crash');
+}
+my $held = query($node, q{SELECT min(token) FROM onceq.claim('mail', 5)});
+is(query($node, q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM onceq.jobs('mail', 'running')}), join(' ', @ids[ 1, 4 .. 7 ]), 'they are claimed');
+is(query($node, "SELECT onceq.ack($held, $ids[1], '\"result\"')"), 1, 'acked');
+query($node, "SELECT onceq.nack($held, $ids[4], 'again', '0'), onceq.reject($held, $ids[5], 'no')");
+is(query($node, "SELECT onceq.nack($held, $ids[6], 'long', '1 h') IS NOT NULL"), 't', 'nacked');
+query($node, "SELECT onceq.release($held)");
+kill_postmaster($node);
+audit_is_empty($node, 'mail', 'after ends and a crash');
+ok($node->poll_query_until('postgres', "SELECT state = 'ready' FROM onceq.job('mail', $soon)"), 'a due time comes');
+delivers($node, 'mail', [ "$ids[4]:2", map({ "$_:1" } @ids[ 7 .. 11 ], $soon) ], 'each is delivered');
+is(query($node, q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM onceq.jobs('mail', 'scheduled')}), "$ids[2] $ids[6] $late", 'the others wait');
+query($node, 'CALL onceq.maintain()') for 1 .. 3;
+is(query($node, 'SELECT count(*) FROM onceq_data.j1_stay'), 3, 'those that ended are deleted');
+is(query($node, q{SELECT onceq.purge_queue('mail')}), 3, 'a purge takes them');
+audit_is_empty($node, 'mail', 'purged');
+query($node, q{SELECT onceq.drop_queue('mail')});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_class WHERE relname LIKE '%1\_stay%'}), 'a dropped queue leaves nothing');
+log_is_clean($node);
+done_testing();
