@@ -111,6 +111,11 @@ RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHN
 COMMENT ON FUNCTION onceq.cancelled(bigint) IS
 'ids of the jobs that were cancelled while the lease held them: while there are any, onceq.ack(token) refuses to end the lease as a whole; errors: OQ001 the lease is not held, or all its jobs were cancelled, 42501';
 
+CREATE FUNCTION onceq.redrive(queue text, id bigint DEFAULT NULL, count int DEFAULT NULL, rate int DEFAULT NULL)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_redrive';
+COMMENT ON FUNCTION onceq.redrive(text, bigint, int, int) IS
+'makes dead jobs ready again when the transaction commits, with all their attempts before them, and returns their number: one, or those of lowest id, at most count (1 to 10000; NULL: 10000); rate: so many of them are due each second (1 to 1000000; NULL: all at once); for superusers, members of onceq_admin and onceq_operator; errors: 22004, 22023, 42704, 42501, 53400 onceq.state_memory, 54000 tried 4095 times already, 55P03 another transaction is just changing the job';
+
 CREATE TYPE onceq.job_info AS (
 	queue text,
 	id bigint,

@@ -23,7 +23,11 @@ struct FailedJob
 	core::JobId id; // hash key
 	int attempt;
 	core::Wall due_at;
+	bool redriven; // once at least
 };
+
+// What a job is while outcomes are read that has died, but perhaps lives again: no order of the rows tells.
+constexpr core::JobState perhaps_dead = core::JobState::seized;
 
 struct Builder
 {
@@ -78,6 +82,7 @@ note_failed(Builder &builder, store::StoredOutcome const &outcome)
 	bool found;
 	auto *const job =
 		static_cast<FailedJob *>(hash_search(builder.failed, &outcome.first_id, HASH_ENTER, &found));
+	job->redriven = (found && job->redriven) || outcome.outcome == store::Outcome::redriven;
 	if (!found || outcome.attempt >= job->attempt)
 	{
 		job->attempt = outcome.attempt;
@@ -85,12 +90,25 @@ note_failed(Builder &builder, store::StoredOutcome const &outcome)
 	}
 }
 
+// Unless it is none: then the job has ended for good.
+void
+set_state(Builder &builder, core::JobId id, core::JobState state, bool history)
+{
+	if (builder.board.map.state(builder.pool, id) == core::JobState::none)
+		return;
+	if (!core::remove(builder.board, builder.pool, id, id) ||
+		!core::place(builder.board, builder.pool, id, id, state, history))
+		raise_no_state_memory();
+}
+
 bool
 apply_outcome(store::StoredOutcome const &outcome, void *argument)
 {
 	Builder &builder = *static_cast<Builder *>(argument);
-	if (outcome.outcome == store::Outcome::failed)
+	if (outcome.outcome == store::Outcome::failed || outcome.outcome == store::Outcome::redriven)
 		note_failed(builder, outcome);
+	else if (outcome.outcome == store::Outcome::dead)
+		set_state(builder, outcome.first_id, perhaps_dead, false);
 	else if (!core::remove(builder.board, builder.pool, outcome.first_id, outcome.last_id))
 		raise_no_state_memory();
 	return true;
@@ -108,6 +126,17 @@ take_priority(store::Job const &job, void *argument)
 	return false;
 }
 
+// Whether the job is dead; if it lives again, due_at is that of its last redrive or failed attempt.
+bool
+is_dead(Builder const &builder, int32 queue, FailedJob &job)
+{
+	if (builder.board.map.state(builder.pool, job.id) != perhaps_dead)
+		return false;
+	store::History const history = job.redriven ? store::read_history(queue, job.id) : store::History{};
+	job.due_at = history.due_at;
+	return !job.redriven || history.is_finished();
+}
+
 // Jobs that failed and are unfinished wait for, or have reached, the due time of their next attempt.
 void
 apply_failed(Builder &builder, int32 queue)
@@ -116,14 +145,12 @@ apply_failed(Builder &builder, int32 queue)
 	hash_seq_init(&status, builder.failed);
 	while (auto *const job = static_cast<FailedJob *>(hash_seq_search(&status)))
 	{
-		if (builder.board.map.state(builder.pool, job->id) == core::JobState::none)
+		if (builder.board.map.state(builder.pool, job->id) == core::JobState::none ||
+			is_dead(builder, queue, *job))
 			continue;
 		Priority priority{0};
 		store::read_jobs(queue, job->id, job->id, take_priority, &priority);
-		core::JobState const state = state_when_due(builder, job->due_at, priority.value);
-		if (!core::remove(builder.board, builder.pool, job->id, job->id) ||
-			!core::place(builder.board, builder.pool, job->id, job->id, state, true))
-			raise_no_state_memory();
+		set_state(builder, job->id, state_when_due(builder, job->due_at, priority.value), true);
 	}
 }
 
@@ -146,6 +173,11 @@ build_segment(Builder &builder, int32 queue, core::SegmentNumber segment)
 	FAULT_POINT("build: after jobs");
 	store::scan_outcomes(queue, segment, apply_outcome, &builder);
 	apply_failed(builder, queue);
+	// Wherever they are: the stay tables have jobs of many segments.
+	core::StateMap &map = builder.board.map;
+	for (core::JobId id = map.find(builder.pool, perhaps_dead, 1); id != 0;
+		 id = map.find(builder.pool, perhaps_dead, id))
+		map.move(builder.pool, id, core::last_id_of(core::segment_of(id)), perhaps_dead, core::JobState::none);
 	hash_destroy(builder.failed);
 }
 

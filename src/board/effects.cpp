@@ -169,6 +169,10 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 				core::restore_seized(board, pool(), entry.seized);
 			wakes.worker = true;
 			break;
+		case EntryKind::revived:
+			core::settle_seized(board, pool(), entry.revived.job.first, true, true, entry.revived.priority,
+								entry.revived.due);
+			break;
 		case EntryKind::change:
 			change_board(board, entry);
 			wakes.worker |= entry.change.what == Change::queue_dropped ||
@@ -214,6 +218,9 @@ abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &
 			wakes.worker = true;
 			break;
 		case EntryKind::withdrawn:
+			break;
+		case EntryKind::revived:
+			core::restore_seized(board, pool(), entry.revived.job);
 			break;
 		case EntryKind::built:
 			free_leases(entry.board.index);

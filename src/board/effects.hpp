@@ -7,7 +7,7 @@
 
 namespace onceq::board {
 
-enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, borrowed, withdrawn, change, built };
+enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, borrowed, withdrawn, revived, change, built };
 
 struct Entry
 {
@@ -41,6 +41,12 @@ struct Entry
 		{
 			core::JobId id;
 		} withdrawn;
+		struct
+		{
+			core::Seized job; // one
+			int priority;
+			core::Wall due;
+		} revived;
 		struct
 		{
 			Change what;

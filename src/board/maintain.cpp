@@ -105,6 +105,14 @@ seize_job_if(catalog::Queue const &queue, core::JobId id, StateFilter wanted, co
 	return seized ? entry : nullptr;
 }
 
+void
+revive_at_commit(Entry *seized, int priority, core::Wall due)
+{
+	core::Seized const job = seized->seized;
+	seized->kind = EntryKind::revived;
+	seized->revived = {job, priority, due};
+}
+
 Entry *
 change_at_commit(Handle const &board, Change change, std::int64_t value)
 {

@@ -242,8 +242,10 @@ raise_no_room(catalog::Queue const &queue)
 core::Reservation
 reserve_waiting(catalog::Queue const &queue, Handle const &handle, int wanted)
 {
+	// The worker, who is waited for, has no one to wait for.
+	bool const is_worker = notify::worker_pid(MyDatabaseId) == MyProcPid;
 	core::Monotonic const deadline =
-		base::now_monotonic() + base::from_ms(base::settings.segment_wait_ms);
+		base::now_monotonic() + (is_worker ? 0 : base::from_ms(base::settings.segment_wait_ms));
 	for (bool in_time = true;;)
 	{
 		core::Reservation reservation{0, 0, core::Refusal::not_standing};

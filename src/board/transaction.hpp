@@ -82,6 +82,9 @@ core::JobState settle_job(Entry *seized, bool live, bool history, int priority, 
 using StateFilter = bool (*)(core::JobState state);
 Entry *seize_job_if(catalog::Queue const &queue, core::JobId id, StateFilter wanted, core::JobState &is);
 
+// When the transaction commits the seized job is ready, or waits until it is due, and has a history.
+void revive_at_commit(Entry *seized, int priority, core::Wall due);
+
 enum class Change : std::uint8_t {
 	ceiling_raised,   // value: the new ceiling
 	segment_prepared, // value: the number after it

@@ -129,6 +129,8 @@ try_drop(catalog::Queue const &queue, Handle const &board, core::SegmentNumber n
 		return false;
 	FAULT_POINT("segments: before drop");
 	store::drop_segment(queue.id, number);
+	// A redrive that was rolled back may have left a trace of it.
+	change_at_commit(board, Change::segment_forgotten, number);
 	FAULT_POINT("segments: after drop");
 	return true;
 }
@@ -154,8 +156,11 @@ keep_segments_of_live(catalog::Queue const &queue)
 			seal_segment(queue, board, segment.number, now);
 		else if (segment.sealed_at != core::wall_never && segment.drained_at == core::wall_never)
 		{
-			if (is_drained(board, segment.number))
+			// Locked: a redrive under way would bring a job back that is gone from the board.
+			if (is_drained(board, segment.number) && store::lock_for_drain(queue.id, segment.number) &&
+				is_drained(board, segment.number))
 			{
+				FAULT_POINT("segments: before drained");
 				store::mark_drained(queue.id, segment.number, now);
 				change_at_commit(board, Change::segment_forgotten, segment.number);
 			}

@@ -121,6 +121,10 @@ struct Options
 // From the arguments first …; raises 22023 out of range, 22004 if one is null that a new queue must have.
 Options options_argument(FunctionCallInfo fcinfo, int first, bool new_queue);
 
+// Raises 22023 if dead jobs of this queue would come back to it by the options, 42501 if the current user may not
+// enqueue where they go.
+void check_dead_letter_queue(text const *queue, Options const &options);
+
 // The id of the new queue, which has no segment yet; 0: there is one of that name already.
 // Raises 22023 no queue name, 0A000 in a script that creates an extension.
 int32 create_queue(text const *name, Options const &options);

@@ -134,6 +134,14 @@ options_argument(FunctionCallInfo fcinfo, int first, bool new_queue)
 	return result;
 }
 
+text const *
+dead_letter_option(Options const &values)
+{
+	Datum const value = values.value[dead_letter_queue];
+	bool const is_given = !values.is_null[dead_letter_queue] && !is_none(options[dead_letter_queue], value);
+	return is_given ? DatumGetTextPP(value) : nullptr;
+}
+
 char const *
 option_name(int option)
 {

@@ -62,7 +62,9 @@ ONCEQ_FUNCTION(onceq_alter_queue)
 	base::require_writable("onceq.alter_queue()");
 	require_administrator("alter a queue");
 	Options const options = options_argument(fcinfo, 1, false);
-	alter_queue(lock_argument(fcinfo).id, options);
+	int32 const queue = lock_argument(fcinfo).id;
+	check_dead_letter_queue(PG_GETARG_TEXT_PP(0), options);
+	alter_queue(queue, options);
 	PG_RETURN_VOID();
 }
 

@@ -14,5 +14,7 @@ Parameter option_parameter(Options const &values, int option);
 
 // If archive_to is among them, notes that the current user has set it. Raises 22023 if it names no schema.
 void record_archive(int32 queue, Options const &options);
+// The dead_letter_queue that is to be set; nullptr: none, or it stays as it is.
+text const *dead_letter_option(Options const &values);
 
 } // namespace onceq::catalog

@@ -49,6 +49,9 @@ int require_available(board::LeaseCopy const &lease, core::JobId id);
 
 [[noreturn]] void raise_lease_lost(core::Token token);
 
+// 55P03: the job is to be changed, and another transaction owns it.
+[[noreturn]] void raise_in_other_hands(core::JobId id);
+
 // ---- verbs
 
 // Jobs of one of the queues: the first one, in the order given or drawn by lot, that has any. A lease is

@@ -32,15 +32,6 @@ note_row(store::Job const &, void *argument)
 	return false;
 }
 
-[[noreturn]] void
-raise_in_other_hands(core::JobId id)
-{
-	ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					errmsg("job " INT64_FORMAT " is being changed by a transaction that has not ended", id),
-					errhint("Try again.")));
-	pg_unreachable();
-}
-
 void
 append_cancelled(int32 queue, core::JobId id, int attempt, char const *worker)
 {
@@ -124,6 +115,15 @@ cancel_job(catalog::Queue const &queue, core::JobId id)
 }
 
 } // namespace
+
+void
+raise_in_other_hands(core::JobId id)
+{
+	ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					errmsg("job " INT64_FORMAT " is being changed by a transaction that has not ended", id),
+					errhint("Try again.")));
+	pg_unreachable();
+}
 
 // cancel(queue, id) returns bool
 ONCEQ_FUNCTION(onceq_cancel)

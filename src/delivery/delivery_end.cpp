@@ -171,12 +171,15 @@ append_by_segment(int32 queue, store::NewOutcome const *row, int count)
 }
 
 FailedAttempt
-judge_failure(catalog::Queue const &queue, int max_attempts, int attempt, core::Wall now)
+judge_failure(catalog::Queue const &queue, core::JobId id, int max_attempts, int attempt, core::Wall now)
 {
 	FailedAttempt failed{};
-	failed.dead = attempt >= (max_attempts > 0 ? max_attempts : queue.max_attempts);
+	int const allowed = max_attempts > 0 ? max_attempts : queue.max_attempts;
+	// Only who would be dead by now can have been redriven.
+	int const fresh = attempt < allowed ? attempt : attempt - store::read_history(queue.id, id).fresh_from;
+	failed.dead = fresh >= allowed || attempt >= core::attempt_max;
 	core::Microseconds const wait =
-		core::backoff_delay(queue.backoff, attempt, pg_prng_double(&pg_global_prng_state));
+		core::backoff_delay(queue.backoff, fresh, pg_prng_double(&pg_global_prng_state));
 	failed.due = failed.dead || wait == 0 ? core::wall_always : now + wait;
 	return failed;
 }
@@ -198,6 +201,8 @@ fail_job(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSe
 	FAULT_POINT("fail: after ask");
 	store::append_outcomes(queue.id, &row, 1);
 	FAULT_POINT("fail: after insert");
+	if (failed.dead)
+		send_dead_letter(queue, ids.first, ids.attempt, lease.holder.worker, detail);
 }
 
 // ack(token)
@@ -239,7 +244,7 @@ ONCEQ_FUNCTION(onceq_nack)
 	int max_attempts = 0;
 	store::read_jobs(queue.id, ids.first, ids.last, take_max_attempts, &max_attempts);
 	core::Wall const now = base::now_wall();
-	FailedAttempt failed = judge_failure(queue, max_attempts, ids.attempt, now);
+	FailedAttempt failed = judge_failure(queue, ids.first, max_attempts, ids.attempt, now);
 	if (!PG_ARGISNULL(3))
 	{
 		core::Microseconds const retry_in =

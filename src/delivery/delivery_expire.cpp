@@ -93,7 +93,7 @@ expire_job(Expiry &expiry, core::JobId id, int max_attempts)
 	job.add(number);
 	expiry.seen.add(number);
 	FailedAttempt failed =
-		judge_failure(expiry.queue, max_attempts, expiry.run.attempt, expiry.now);
+		judge_failure(expiry.queue, id, max_attempts, expiry.run.attempt, expiry.now);
 	if (expiry.lease.holder.process == 0 && !failed.dead)
 		failed.due = after_restart(failed.due, expiry.now);
 	fail_job(expiry.lease, expiry.queue, job, failed, expiry.detail);

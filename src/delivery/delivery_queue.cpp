@@ -46,6 +46,7 @@ ONCEQ_FUNCTION(onceq_create_queue)
 	require_argument(fcinfo, if_not_exists, "if_not_exists");
 	catalog::Options const options = catalog::options_argument(fcinfo, 1, true);
 	text const *const name = PG_GETARG_TEXT_PP(0);
+	catalog::check_dead_letter_queue(name, options);
 
 	int32 const id = catalog::create_queue(name, options);
 	if (id == 0)

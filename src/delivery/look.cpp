@@ -191,8 +191,6 @@ fill_row(Filler &filler, Looker const &looker, store::Job const &job)
 	filler.set(info_queue, looker.queue.name);
 	filler.set(info_id, Int64GetDatum(job.id));
 	filler.set(info_priority, Int32GetDatum(job.priority));
-	filler.set(info_max_attempts,
-			   Int32GetDatum(job.options.max_attempts > 0 ? job.options.max_attempts : looker.queue.max_attempts));
 	filler.set(info_enqueued_at, job.enqueued_at);
 	filler.set(info_payload, job.payload);
 	if (job.has_headers)
@@ -271,6 +269,8 @@ describe_job(Looker &looker, store::Job const &job, char const **state)
 	Live const live = look_at_board(looker.board, job.id);
 	store::History const history = store::read_history(looker.queue.id, job.id);
 	core::Wall const due = history.any ? history.due_at : job.run_at;
+	int const allowed = job.options.max_attempts > 0 ? job.options.max_attempts : looker.queue.max_attempts;
+	filler.set(info_max_attempts, Int32GetDatum(history.fresh_from + allowed));
 	filler.set(info_attempt, Int32GetDatum(history.failed_attempts));
 	filler.set(info_error, history.detail);
 	filler.set(info_worker, history.worker);

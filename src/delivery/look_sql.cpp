@@ -53,6 +53,7 @@ struct Listing
 	ReturnSetInfo *result;
 	char const *state; // nullptr: any
 	int left;
+	core::JobId last_dead; // looked at
 };
 
 bool
@@ -123,6 +124,27 @@ list_rows(Listing &listing, core::JobId after)
 	}
 }
 
+bool
+visit_dead(core::JobId id, void *argument)
+{
+	Listing &listing = *static_cast<Listing *>(argument);
+	if (id != listing.last_dead)
+		store::read_jobs(listing.looker.queue.id, id, id, visit_listed, &listing);
+	listing.last_dead = id;
+	return listing.left > 0;
+}
+
+// By the index of outcomes, which knows no acks.
+void
+list_dead(Listing &listing, core::JobId after)
+{
+	store::read_dead(listing.looker.queue.id, store::stay, after + 1, visit_dead, &listing);
+	store::Segments const segments = store::all_segments(listing.looker.queue.id);
+	for (int i = 0; i < segments.count && listing.left > 0; i++)
+		if (core::SegmentNumber const number = segments.segment[i].number; core::last_id_of(number) > after)
+			store::read_dead(listing.looker.queue.id, number, after + 1, visit_dead, &listing);
+}
+
 char const *
 state_argument(FunctionCallInfo fcinfo, int number)
 {
@@ -169,7 +191,8 @@ ONCEQ_FUNCTION(onceq_jobs)
 	Listing listing{{queue, board_of(queue), {-1, nullptr, 0, 0}, result->setDesc, true},
 					result,
 					state_argument(fcinfo, 1),
-					PG_GETARG_INT32(3)};
+					PG_GETARG_INT32(3),
+					0};
 	if (listing.left < 1 || listing.left > jobs_max)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("count is out of range"),
 						errdetail("It must be between 1 and %d.", jobs_max)));
@@ -179,6 +202,8 @@ ONCEQ_FUNCTION(onceq_jobs)
 					   strcmp(listing.state, "running") == 0);
 	if (live && !RecoveryInProgress())
 		list_live(listing, after);
+	else if (listing.state != nullptr && strcmp(listing.state, "dead") == 0)
+		list_dead(listing, after);
 	else
 		list_rows(listing, after);
 	PG_RETURN_NULL();

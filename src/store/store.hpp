@@ -27,6 +27,7 @@ enum class Outcome : char {
 	failed = 'f', // attempt failed; due again at due_at, or at once if null
 	dead = 'd',
 	cancelled = 'c',
+	redriven = 'r', // dead no longer: due again at due_at, or at once if null
 };
 
 struct Segment
@@ -52,6 +53,13 @@ void create_segment(int32 queue, core::SegmentNumber number);
 
 void mark_sealed(int32 queue, core::SegmentNumber number, core::Wall at);
 void mark_drained(int32 queue, core::SegmentNumber number, core::Wall at);
+
+// From here on nobody writes outcomes of the segment until the transaction ends; false: somebody does.
+bool lock_for_drain(int32 queue, core::SegmentNumber number);
+// The segment will have unfinished jobs: it is not drained any more. It cannot be dropped, or marked drained, until
+// the transaction ends. false: there is no such segment, or it is on its way out, and jobs of it have been archived.
+bool reopen_segment(int32 queue, core::SegmentNumber number);
+
 // at: wall_never until all were copied.
 void mark_archived(int32 queue, core::SegmentNumber number, core::JobId below, core::Wall at);
 
@@ -188,8 +196,9 @@ void read_moved_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob 
 struct History
 {
 	int failed_attempts; // the highest attempt that failed
+	int fresh_from;      // attempts up to this one count no longer: the job was redriven after it
 	core::Wall due_at;   // of its next attempt; wall_always: at once
-	Outcome last;        // dead or cancelled: finished; else failed
+	Outcome last;        // dead or cancelled: finished; else failed or redriven
 	bool any;
 	core::Wall at;       // of the last outcome
 	text *worker;        // of the last attempt; palloc'd; nullptr: unknown
@@ -198,7 +207,7 @@ struct History
 	bool
 	is_finished() const
 	{
-		return any && last != Outcome::failed;
+		return any && (last == Outcome::dead || last == Outcome::cancelled);
 	}
 };
 History read_history(int32 queue, core::JobId id);
@@ -214,6 +223,10 @@ struct EndedAttempt
 };
 using VisitAttempt = bool (*)(EndedAttempt const &attempt, void *argument);
 void read_attempts(int32 queue, core::JobId id, VisitAttempt visit, void *argument);
+
+// Jobs that died, by ascending id from first on; some live again, and may come more than once.
+using VisitId = bool (*)(core::JobId id, void *argument);
+void read_dead(int32 queue, core::SegmentNumber segment, core::JobId first, VisitId visit, void *argument);
 
 // The end of jobs that succeeded or were cancelled: outcomes of whole runs. A job ends once,
 // so that no two of them overlap.

@@ -88,9 +88,17 @@ is_failure(Outcome outcome)
 int
 rank_of(StoredOutcome const &outcome)
 {
-	constexpr int final = 1 << 30;
-	return outcome.outcome == Outcome::cancelled ? final
-												 : outcome.attempt * 2 + (outcome.outcome == Outcome::dead);
+	switch (outcome.outcome)
+	{
+		case Outcome::cancelled:
+			return 1 << 30; // nothing comes after it
+		case Outcome::redriven:
+			return outcome.attempt * 3 + 2;
+		case Outcome::dead:
+			return outcome.attempt * 3 + 1;
+		default:
+			return outcome.attempt * 3;
+	}
 }
 
 text *
@@ -170,6 +178,8 @@ read_history(int32 queue, core::JobId id)
 		int const rank = rank_of(found);
 		history.any = true;
 		history.failed_attempts = Max(history.failed_attempts, found.attempt);
+		if (found.outcome == Outcome::redriven)
+			history.fresh_from = Max(history.fresh_from, found.attempt);
 		bool const explains = is_failure(found.outcome) || !is_null(slot, outcome_detail);
 		if (explains && rank > detail_rank)
 		{
@@ -182,9 +192,27 @@ read_history(int32 queue, core::JobId id)
 		history.last = found.outcome;
 		history.due_at = found.due_at;
 		history.at = core::Wall{DatumGetTimestampTz(value(slot, outcome_at))};
-		history.worker = text_copy(slot, outcome_worker);
+		if (found.outcome != Outcome::redriven)
+			history.worker = text_copy(slot, outcome_worker);
 	}
 	return history;
+}
+
+void
+read_dead(int32 queue, core::SegmentNumber segment, core::JobId first, VisitId visit, void *argument)
+{
+	IndexScan scan(queue, segment, &Tables::outcomes, &Tables::outcomes_by_id);
+	ScanKeyData key;
+	ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	scan.begin(&key, 1);
+	while (TupleTableSlot *const slot = scan.next())
+	{
+		CHECK_FOR_INTERRUPTS();
+		slot_getsomeattrs(slot, outcome_outcome);
+		StoredOutcome const found = outcome_in(slot);
+		if (found.outcome == Outcome::dead && !visit(found.first_id, argument))
+			break;
+	}
 }
 
 bool

@@ -8,6 +8,7 @@
 
 extern "C" {
 #include <access/htup_details.h>
+#include <access/table.h>
 #include <lib/stringinfo.h>
 #include <storage/lmgr.h>
 #include <utils/fmgroids.h>
@@ -208,11 +209,38 @@ void
 mark_archived(int32 queue, core::SegmentNumber number, core::JobId below, core::Wall at)
 {
 	if (catalog::execute("UPDATE onceq.segment SET archived_below = $3, archived_at = $4"
-						 " WHERE queue_id = $1 AND number = $2",
+						 " WHERE queue_id = $1 AND number = $2 AND drained_at IS NOT NULL",
 						 {catalog::parameter(queue), catalog::parameter(int64{number}),
 						  catalog::parameter(int64{below}), catalog::parameter(at)}) != 1)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-						errmsg("segment " INT64_FORMAT " of queue %d is gone", int64{number}, queue)));
+						errmsg("segment " INT64_FORMAT " of queue %d is gone, or in use again", int64{number}, queue)));
+}
+
+bool
+lock_for_drain(int32 queue, core::SegmentNumber number)
+{
+	Tables const tables = find_tables(queue, number);
+	return OidIsValid(tables.outcomes) && ConditionalLockRelationOid(tables.outcomes, ShareLock);
+}
+
+bool
+reopen_segment(int32 queue, core::SegmentNumber number)
+{
+	// With this lock in hand, whoever marked the segment drained has committed, and its callback has run.
+	Relation const outcomes = open_table(queue, number, &Tables::outcomes, RowExclusiveLock).table;
+	if (outcomes == nullptr)
+		return false;
+	table_close(outcomes, NoLock);
+	Segments const segments = all_segments(queue);
+	int i = 0;
+	while (i < segments.count && segments.segment[i].number != number)
+		i++;
+	if (i == segments.count)
+		return false;
+	return segments.segment[i].drained_at == core::wall_never ||
+		   catalog::execute("UPDATE onceq.segment SET drained_at = NULL"
+							" WHERE queue_id = $1 AND number = $2 AND archived_below IS NULL",
+							{catalog::parameter(queue), catalog::parameter(int64{number})}) == 1;
 }
 
 bool

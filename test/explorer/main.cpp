@@ -150,6 +150,8 @@ constexpr Without<SegmentOptions> without_segment[] = {
 	{"seized ids are live", SegmentGuard::seized_ids_are_live, "FORGOTTEN-ALIVE"},
 	{"sealed before it is drained", SegmentGuard::only_sealed_segments_are_drained,
 	 "FORGOTTEN-ALIVE"},
+	{"flagged under the lock", SegmentGuard::drained_under_the_lock, "FORGOTTEN-ALIVE"},
+	{"a redrive takes the lock first", SegmentGuard::redrive_takes_the_lock_first, "FORGOTTEN-ALIVE"},
 };
 
 constexpr Without<JournalOptions> without_journal[] = {

@@ -27,10 +27,12 @@ struct SegmentState
 	Phase producer;
 	std::uint8_t job; // of the producer
 	bool visible;     // the row of job 0
-	bool finished;
+	bool finished; // or dead
+	bool dead;
 	Phase claimer;
 	std::uint8_t claimed;
 	Phase purger;
+	Phase redriver; // idle, have: the lock; reserved: the job, inserted, visible
 	Phase worker;
 };
 
@@ -73,6 +75,7 @@ class SegmentModel
 	void claimer_steps(Stepper<State> &stepper) const;
 	void purger_steps(Stepper<State> &stepper) const;
 	void worker_steps(Stepper<State> &stepper) const;
+	void redriver_steps(Stepper<State> &stepper) const;
 
 	SegmentOptions options_;
 };
@@ -94,6 +97,7 @@ SegmentModel::steps(Stepper<State> stepper) const
 	claimer_steps(stepper);
 	purger_steps(stepper);
 	worker_steps(stepper);
+	redriver_steps(stepper);
 }
 
 char const *
@@ -173,6 +177,16 @@ SegmentModel::claimer_steps(Stepper<State> &stepper) const
 						 next.finished |= next.claimed == 0;
 						 return insert(next, next.claimed);
 					 });
+		if (state.claimed == 0)
+			stepper.step(
+				{"claimer rejects the job, which is dead"},
+				[](World &world, State &next) {
+					pin(world.slot(0), world.token(0, 1), world.slot(0).held);
+					next.claimer = Phase::ended;
+					next.finished = next.dead = true;
+					return insert(next, 0);
+				},
+				false);
 	}
 	if (state.claimer == Phase::ended)
 		stepper.step({"claimer's COMMIT callback"}, [](World &world, State &next) {
@@ -222,6 +236,60 @@ SegmentModel::purger_steps(Stepper<State> &stepper) const
 		});
 }
 
+// Brings the dead job back; whatever becomes of it, the job is never lost.
+void
+SegmentModel::redriver_steps(Stepper<State> &stepper) const
+{
+	constexpr Seized seized{first_id, first_id, JobState::none};
+	State const &state = stepper.state();
+	bool const free = state.worker != Phase::marked || !keeps(SegmentGuard::drained_under_the_lock) ||
+					  !keeps(SegmentGuard::redrive_takes_the_lock_first);
+	if (state.redriver == Phase::idle && state.dead && free && state.worker != Phase::dropped)
+		stepper.step(
+			{"redriver gets the lock"},
+			[](World &, State &next) {
+				next.redriver = Phase::have;
+				return nullptr;
+			},
+			false);
+	if (state.redriver == Phase::have)
+	{
+		stepper.step({"redriver seizes the job, looks, and inserts an outcome"}, [](World &world, State &next) {
+			Seized got{};
+			bool const mine = seize_one(world.board(), world.pool(), first_id, got);
+			if (mine && !next.dead)
+				settle_seized(world.board(), world.pool(), first_id, false, false, 0, wall_always);
+			next.redriver = mine && next.dead ? Phase::inserted : Phase::idle;
+			return insert(next, 0);
+		});
+		stepper.step({"redriver aborts"}, [](World &, State &next) {
+			next.redriver = Phase::idle;
+			return nullptr;
+		});
+	}
+	if (state.redriver == Phase::inserted)
+	{
+		stepper.step({"redriver's outcome is visible, the segment not flagged"}, [](World &, State &next) {
+			next.redriver = Phase::visible;
+			next.finished = next.dead = false;
+			if (next.worker == Phase::over)
+				next.worker = Phase::idle;
+			return nullptr;
+		});
+		stepper.step({"redriver aborts, and restores the job"}, [=](World &world, State &next) {
+			restore_seized(world.board(), world.pool(), seized);
+			next.redriver = Phase::idle;
+			return nullptr;
+		});
+	}
+	if (state.redriver == Phase::visible)
+		stepper.step({"redriver's COMMIT callback"}, [](World &world, State &next) {
+			settle_seized(world.board(), world.pool(), first_id, true, true, 0, wall_always);
+			next.redriver = Phase::idle;
+			return nullptr;
+		});
+}
+
 bool
 SegmentModel::is_drained(World const &world) const
 {
@@ -244,8 +312,16 @@ SegmentModel::worker_steps(Stepper<State> &stepper) const
 			seal(world.board(), 0);
 			return nullptr;
 		});
-	if (state.worker == Phase::idle && is_drained(stepper.world()))
-		stepper.step({"worker finds segment 0 drained, flags it"}, [](World &, State &next) {
+	// The lock on the tables is free when no transaction that wrote to them is open.
+	bool const locked = (state.producer == Phase::inserted && state.job == 0) ||
+						(state.producer == Phase::visible && state.job == 0) ||
+						(state.claimer == Phase::ended && state.claimed == 0) ||
+						state.purger == Phase::visible ||
+						(state.redriver != Phase::idle && keeps(SegmentGuard::redrive_takes_the_lock_first)) ||
+						state.redriver == Phase::inserted || state.redriver == Phase::visible;
+	bool const may_flag = !locked || !keeps(SegmentGuard::drained_under_the_lock);
+	if (state.worker == Phase::idle && may_flag && is_drained(stepper.world()))
+		stepper.step({"worker gets the lock, finds segment 0 drained, flags it"}, [](World &, State &next) {
 			next.worker = Phase::marked;
 			return nullptr;
 		});
@@ -258,15 +334,12 @@ SegmentModel::worker_steps(Stepper<State> &stepper) const
 						 world.board().map.forget(world.pool(), 0);
 						 return static_cast<char const *>(nullptr);
 					 });
-	// Retention has passed. The lock on the tables is free when no transaction that wrote to them is open.
-	bool const locked = (state.producer == Phase::inserted && state.job == 0) ||
-						(state.producer == Phase::visible && state.job == 0) ||
-						(state.claimer == Phase::ended && state.claimed == 0) ||
-						state.purger == Phase::visible;
+	// Retention has passed.
 	if (state.worker == Phase::over && !locked && is_drained(stepper.world()))
 		stepper.step({"worker gets the lock, tests again, drops segment 0"},
 					 [](World &, State &next) {
 						 next.worker = Phase::dropped;
+						 next.dead = false;
 						 return next.visible && !next.finished ? "LOST" : nullptr;
 					 });
 }

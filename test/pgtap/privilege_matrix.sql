@@ -107,6 +107,7 @@ INSERT INTO matrix VALUES
 	('progress', 'SA---c----', 'SELECT onceq.progress(%, #, 1)'),
 	('cancelled', 'SA---c----', 'SELECT onceq.cancelled(%)'),
 	('cancel', 'SA--------', 'SELECT onceq.cancel(''m'', 39)'),
+	('redrive', 'SAO-------', 'SELECT onceq.redrive(''m'') IS NOT NULL'),
 	('job', 'SA---cl---', 'SELECT onceq.job(''m'', 1)'),
 	('job_attempts', 'SA---cl---', 'SELECT onceq.job_attempts(''m'', 1)'),
 	('jobs', 'SA---cl---', 'SELECT onceq.jobs(''m'')'),

@@ -35,6 +35,7 @@ INSERT INTO promised VALUES
 	('release', 'token bigint, id bigint DEFAULT NULL::bigint', 'void'),
 	('extend', 'token bigint, lease interval DEFAULT NULL::interval', 'timestamp with time zone'),
 	('cancel', 'queue text, id bigint', 'boolean'),
+	('redrive', 'queue text, id bigint DEFAULT NULL::bigint, count integer DEFAULT NULL::integer, rate integer DEFAULT NULL::integer', 'bigint'),
 	('cancelled', 'token bigint', 'SETOF bigint'),
 	('progress', 'token bigint, id bigint, current bigint, total bigint DEFAULT NULL::bigint, message text DEFAULT NULL::text', 'text'),
 	('job', 'queue text, id bigint', 'onceq.job_info'),

@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(90);
+SELECT plan(94);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -31,6 +31,7 @@ SELECT throws_ok('SELECT onceq.job_attempts(''none'', 1)', '42704');
 SELECT throws_ok('SELECT onceq.purge_queue(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.drop_queue(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.cancel(''none'', 1)', '42704');
+SELECT throws_ok('SELECT onceq.redrive(''none'')', '42704');
 SELECT lives_ok('SELECT onceq.drop_queue(''none'', if_exists => true)', 'but not if it need not exist');
 SELECT throws_ok('SELECT onceq.create_queue(''codes'')', '42710', 'queue "codes" already exists');
 SELECT lives_ok('SELECT onceq.create_queue(''codes'', if_not_exists => true)', 'but not if it may');
@@ -92,6 +93,7 @@ SET default_transaction_read_only = on;
 SELECT throws_ok('SELECT onceq.enqueue(''codes'', ''1'')', '25006');
 SELECT throws_ok('SELECT onceq.ack(t(''held''))', '25006');
 SELECT throws_ok('SELECT onceq.cancel(''codes'', 1)', '25006');
+SELECT throws_ok('SELECT onceq.redrive(''codes'')', '25006');
 RESET default_transaction_read_only;
 
 -- ---- 42501: privileges
@@ -107,6 +109,8 @@ SELECT throws_ok('SELECT onceq.ack(t(''held''))', '42501', 'the lease was grante
 SELECT throws_ok('SELECT onceq.create_queue(''codes.new'')', '42501', 'permission denied to create a queue');
 SELECT throws_ok('CALL onceq.recover()', '42501');
 SELECT throws_ok('SELECT onceq.cancel(''codes'', 1)', '42501');
+SELECT throws_ok('SELECT onceq.redrive(''codes'')', '42501', 'permission denied to redrive dead jobs');
+SELECT throws_ok('SELECT onceq.redrive(''codes'', NULL, 10001)', '42501', NULL, 'who may not is told nothing else');
 SELECT throws_ok('SELECT onceq.cancelled(t(''held''))', '42501');
 RESET ROLE;
 

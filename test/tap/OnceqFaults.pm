@@ -73,6 +73,8 @@ sub fault_node
 					PERFORM onceq.ack(job.token, job.id);
 				WHEN 'nack' THEN
 					PERFORM onceq.nack(job.token, job.id, 'again', '0');
+				WHEN 'reject' THEN
+					PERFORM onceq.reject(job.token, job.id);
 				WHEN 'release' THEN
 					PERFORM onceq.release(job.token, job.id);
 				ELSE NULL;
@@ -127,6 +129,7 @@ my @steps = (
 	"SELECT test.purge('purged')",
 	"SELECT test.submit('work'); SELECT test.cancel('ready')",
 	"SELECT test.submit('work'); SELECT test.work(1, 'leave'); SELECT test.cancel('running')",
+	"SELECT test.submit('work'); SELECT test.work(2, 'reject'); SELECT onceq.redrive('work')",
 	"SELECT count(*) FROM onceq.audit('work')",
 );
 
@@ -188,6 +191,7 @@ sub nothing_lost
 			SELECT count(*) <= 1 FROM onceq.jobs('work', count => 10000)
 			WHERE state IN ('scheduled', 'ready', 'running') AND payload::int IN (SELECT k FROM test.keyed)}),
 		't', "$what: at most one job of a unique key is unfinished");
+	insist($node, "SELECT onceq.redrive('work')");
 	my $drained = $node->poll_query_until('postgres', q{
 		SELECT test.work(1000) IS NOT NULL
 			AND (SELECT sum(ready + scheduled + running) = 0 FROM onceq.queue_stats WHERE queue = 'work')});

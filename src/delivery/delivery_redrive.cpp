@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: PostgreSQL
+// redrive: dead jobs live again, with all their attempts before them. Whoever redrives a job owns it first, like
+// everybody: it is seized although it has ended, and looked at again then. It may be of a segment that is drained:
+// the lock on its outcomes keeps the segment from being dropped, or marked drained, until the transaction has ended.
+#include "base/clock.hpp"
+#include "base/fault.hpp"
+#include "base/require.hpp"
+#include "base/wall.hpp"
+#include "board/transaction.hpp"
+#include "delivery/delivery.hpp"
+#include "store/store.hpp"
+
+namespace onceq::delivery {
+
+namespace {
+
+constexpr int redrive_max = 10000;
+constexpr int rate_max = 1000000;
+constexpr int candidates_per_look = 1000;
+
+struct Redrive
+{
+	catalog::Queue const &queue;
+	int rate; // jobs per second; 0: all at once
+	core::Wall start;
+	core::SegmentNumber reopened; // -1: none
+	int64 done;
+};
+
+bool
+has_ended(core::JobState state)
+{
+	return state == core::JobState::none;
+}
+
+struct DeadJob
+{
+	bool exists;
+	int priority;
+};
+
+bool
+visit_dead_job(store::Job const &job, void *argument)
+{
+	*static_cast<DeadJob *>(argument) = {true, job.priority};
+	return false;
+}
+
+core::Wall
+next_due(Redrive const &redrive)
+{
+	if (redrive.rate == 0 || redrive.done < redrive.rate)
+		return core::wall_always;
+	return redrive.start + redrive.done / redrive.rate * core::microseconds_per_second;
+}
+
+bool
+may_live_again(store::History const &history)
+{
+	return history.any && history.last == store::Outcome::dead && history.failed_attempts < core::attempt_max;
+}
+
+// The segment stays, and is not drained; false: it is gone.
+bool
+reopen(Redrive &redrive, core::SegmentNumber segment)
+{
+	if (redrive.reopened == segment)
+		return true;
+	if (!store::reopen_segment(redrive.queue.id, segment))
+		return false;
+	FAULT_POINT("redrive: after reopen");
+	redrive.reopened = segment;
+	return true;
+}
+
+void
+append_redriven(Redrive const &redrive, core::JobId id, int attempt, core::Wall due)
+{
+	store::NewOutcome row{};
+	row.first_id = id;
+	row.last_id = id;
+	row.outcome = store::Outcome::redriven;
+	row.attempt = attempt;
+	row.due_at = due;
+	FAULT_POINT("redrive: after seize");
+	store::append_outcomes(redrive.queue.id, &row, 1);
+	FAULT_POINT("redrive: after insert");
+}
+
+// false: it is not dead, or somebody else changes it. is: its state on the board.
+bool
+redrive_job(Redrive &redrive, core::JobId id, core::JobState &is)
+{
+	int32 const queue = redrive.queue.id;
+	is = core::JobState::none;
+	// Looked at first without owning it: most of what is asked for may live again already.
+	if (!may_live_again(store::read_history(queue, id)) || !reopen(redrive, core::segment_of(id)))
+		return false;
+	board::Entry *const seized = board::seize_job_if(redrive.queue, id, has_ended, is);
+	if (seized == nullptr)
+		return false;
+	store::History const history = store::read_history(queue, id);
+	DeadJob job{false, 0};
+	store::read_jobs(queue, id, id, visit_dead_job, &job);
+	if (!may_live_again(history) || !job.exists)
+	{
+		board::settle_job(seized, false, false, 0, core::wall_always);
+		return false;
+	}
+	core::Wall const due = next_due(redrive);
+	append_redriven(redrive, id, history.failed_attempts, due);
+	board::revive_at_commit(seized, job.priority, due);
+	redrive.done++;
+	return true;
+}
+
+// ---- all that are dead
+
+struct Candidates
+{
+	core::JobId id[candidates_per_look];
+	int count;
+};
+
+bool
+add_candidate(core::JobId id, void *argument)
+{
+	Candidates &candidates = *static_cast<Candidates *>(argument);
+	if (candidates.count == 0 || candidates.id[candidates.count - 1] != id)
+		candidates.id[candidates.count++] = id;
+	return candidates.count < candidates_per_look;
+}
+
+void
+redrive_segment(Redrive &redrive, core::SegmentNumber segment, int64 count, Candidates &candidates)
+{
+	core::JobId from = core::first_id_of(segment);
+	do
+	{
+		candidates.count = 0;
+		store::read_dead(redrive.queue.id, segment, from, add_candidate, &candidates);
+		for (int i = 0; i < candidates.count && redrive.done < count; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			core::JobState is;
+			redrive_job(redrive, candidates.id[i], is);
+			from = candidates.id[i] + 1;
+		}
+	} while (candidates.count == candidates_per_look && redrive.done < count);
+}
+
+void
+redrive_all(Redrive &redrive, int64 count)
+{
+	auto *const candidates = static_cast<Candidates *>(palloc(sizeof(Candidates)));
+	store::Segments const segments = store::all_segments(redrive.queue.id);
+	for (int i = 0; i < segments.count && redrive.done < count; i++)
+		redrive_segment(redrive, segments.segment[i].number, count, *candidates);
+	pfree(candidates);
+}
+
+int
+ranged_argument(FunctionCallInfo fcinfo, int number, char const *name, int most, int otherwise)
+{
+	if (PG_ARGISNULL(number))
+		return otherwise;
+	int const value = PG_GETARG_INT32(number);
+	if (value < 1 || value > most)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of range", name),
+						errdetail("It must be between 1 and %d.", most)));
+	return value;
+}
+
+void
+redrive_one(Redrive &redrive, core::JobId id)
+{
+	core::JobState is;
+	if (id < 1 || redrive_job(redrive, id, is))
+		return;
+	if (is == core::JobState::seized)
+		raise_in_other_hands(id);
+	store::History const history = store::read_history(redrive.queue.id, id);
+	if (history.any && history.last == store::Outcome::dead && history.failed_attempts >= core::attempt_max)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("job " INT64_FORMAT " has been tried too often", id),
+						errdetail("A job can have %d attempts at most.", core::attempt_max),
+						errhint("Enqueue a new job.")));
+}
+
+} // namespace
+
+// redrive(queue, id, count, rate) returns bigint
+ONCEQ_FUNCTION(onceq_redrive)
+{
+	base::require_writable("onceq.redrive()");
+	require_argument(fcinfo, 0, "queue");
+	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
+	catalog::require_operator("redrive dead jobs");
+	int const count = ranged_argument(fcinfo, 2, "count", redrive_max, redrive_max);
+	Redrive redrive{queue, ranged_argument(fcinfo, 3, "rate", rate_max, 0), base::now_wall(), -1, 0};
+	if (PG_ARGISNULL(1))
+		redrive_all(redrive, count);
+	else
+		redrive_one(redrive, PG_GETARG_INT64(1));
+	PG_RETURN_INT64(redrive.done);
+}
+
+} // namespace onceq::delivery
