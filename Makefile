@@ -4,7 +4,7 @@
 #   make installcheck    test the installed extension in a running server that preloads it
 #   make demo            see it work in a throw-away server; nothing is installed
 #   make check           every test there is; check-rules, check-unit, check-sql … for one kind
-#   make check-versions  the same on PostgreSQL 17 and 18, in chroots
+#   make check-versions  the same on PostgreSQL 17 and 18, in chroots; check-cassert: on a server that checks itself
 #
 # WERROR=1 makes warnings errors. TESTING=1 adds pause points, fault points and assertions.
 
@@ -21,7 +21,8 @@ bench:;  @$(top)bench/run.sh
 format:; clang-format -i $(shell find $(top)src $(top)test -name '*.[ch]pp')
 check:;  @$(top)scripts/check.sh
 check-versions:; @$(top)scripts/versions.sh
-$(filter-out check-versions,$(filter check-%,$(MAKECMDGOALS))): check-%:; @$(top)scripts/check.sh $*
+check-cassert:;  @$(top)scripts/cassert.sh
+$(filter-out check-versions check-cassert,$(filter check-%,$(MAKECMDGOALS))): check-%:; @$(top)scripts/check.sh $*
 $(filter-out $(goals),$(MAKECMDGOALS)):;     +@$(MAKE) $@
 
 else
