@@ -197,6 +197,7 @@ CREATE ROLE unique_nobody;
 SELECT onceq.grant_producer('unique', 'unique_producer'), onceq.grant_consumer('unique', 'unique_consumer');
 SET ROLE unique_producer;
 SELECT onceq.enqueue('unique', '1', unique_key => 'mine') IS NOT NULL AS added, onceq.find_unique('unique', 'mine') IS NOT NULL AS found;
+\set VERBOSITY terse
 SELECT onceq.find_unique('unique.other', 'a');
 SELECT * FROM onceq.unique_key;
 SET ROLE unique_consumer;
@@ -205,6 +206,7 @@ SELECT onceq.enqueue('unique', '1', unique_key => 'mine');
 SET ROLE unique_nobody;
 SELECT onceq.find_unique('unique', 'mine');
 RESET ROLE;
+\set VERBOSITY default
 BEGIN READ ONLY;
 SELECT onceq.find_unique('unique', 'mine') IS NOT NULL AS found;
 SELECT onceq.enqueue('unique', '1', unique_key => 'mine');
