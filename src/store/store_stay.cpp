@@ -36,7 +36,8 @@ move_to_stay(int32 queue, core::SegmentNumber number, core::JobId const *id, int
 {
 	if (!has_stay(queue))
 		create_stay(queue);
-	char const *const from = segment_name(queue, number).text;
+	SegmentName const name = segment_name(queue, number);
+	char const *const from = name.text;
 	auto *const ids = static_cast<Datum *>(palloc(sizeof(Datum) * Max(count, 1)));
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(id[i]);
