@@ -226,7 +226,7 @@ def read_outcomes(connection, queue):
 STRAY_TABLES = """
 SELECT relname FROM pg_class WHERE relnamespace = 'onceq_data'::regnamespace AND relkind = 'r'
 AND NOT EXISTS (SELECT FROM onceq.segment WHERE relname ~ ('^[jor]' || queue_id || '_0*' || number || '$'))
-AND NOT EXISTS (SELECT FROM onceq.queue WHERE relname = 'q' || id)"""
+AND NOT EXISTS (SELECT FROM onceq.queue WHERE relname = 'q' || id OR relname ~ ('^[jor]' || id || '_stay$'))"""
 LEFT_LOCKS = """
 SELECT l.locktype, l.mode, a.application_name, a.state FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE a.usename = 'chaos' OR l.locktype IN ('relation', 'advisory') AND l.granted AND l.mode ~ 'Exclusive'

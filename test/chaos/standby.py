@@ -39,7 +39,9 @@ class Pair:
                              "hot_standby": "on", "wal_retrieve_retry_interval": "'100ms'"}, template)
 
     def start(self):
+        """The primary alone, which then waits for nobody."""
         self.primary.start()
+        self.set_synchronous("")
 
     def start_standby(self):
         """From a base backup of the primary; streaming, and with all of its commits, when it returns."""
