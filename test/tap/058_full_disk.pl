@@ -11,7 +11,7 @@ use OnceqNode;
 # XX000: PostgreSQL has no better name for a file that is too large; a full disk is 53100.
 my $full = qr/^(?:53100|XX000)$/;
 
-my $node = start_node('primary', 'onceq.worker_naptime' => "'50ms'");
+my $node = start_node('primary', initdb => ['--wal-segsize=1'], 'onceq.worker_naptime' => "'50ms'");
 query($node, q{
 	SELECT onceq.create_queue('mail', lease => '10 min', backoff_base => '0', max_attempts => 1000);
 	CREATE FUNCTION test.noise(kilobytes int) RETURNS jsonb LANGUAGE sql

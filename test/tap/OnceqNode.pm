@@ -20,7 +20,8 @@ sub start_node
 	my ($name, %settings) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	my $streaming = delete $settings{allows_streaming};
-	$node->init(allows_streaming => $streaming);
+	my $initdb = delete $settings{initdb} // [];
+	$node->init(allows_streaming => $streaming, extra => $initdb);
 	$settings{log_statement} //= 'none';
 	$settings{max_connections} //= 40;
 	# %b and %e: so that log_is_clean can tell who raised what.
