@@ -19,7 +19,7 @@ CREATE FUNCTION onceq.enqueue(queue text, payload jsonb, headers jsonb DEFAULT N
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_enqueue';
 COMMENT ON FUNCTION onceq.enqueue(text, jsonb, jsonb, int, timestamptz, interval, text, text, interval, text, int, interval,
 	interval) IS
-'adds a job that can be claimed once the transaction has committed, and returns its id; priority 0 to 9, higher first; run_at or delay, at most 366 days ahead; max_attempts 1 to 1000, soft_time_limit and hard_time_limit 100 ms to 12 h, NULL: the queue''s; errors: 22004, 22023, 54000 too large, 42704, 42501, 53400 onceq.state_memory, 55000 no room in time';
+'adds a job that can be claimed once the transaction has committed, and returns its id; priority 0 to 9, higher first; run_at or delay, at most 366 days ahead; ordering_key 1 to 256 bytes: jobs of the same key run one at a time, in the order of ids; max_attempts 1 to 1000, soft_time_limit and hard_time_limit 100 ms to 12 h, NULL: the queue''s; errors: 22004, 22023, 54000 too large, 42704, 42501, 53400 onceq.state_memory, 55000 no room in time';
 
 CREATE FUNCTION onceq.find_unique(queue text, unique_key text)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_find_unique';
@@ -35,7 +35,7 @@ COMMENT ON FUNCTION onceq.enqueue_many(text, jsonb[], jsonb[], int, timestamptz,
 CREATE FUNCTION onceq.claim(queue text, count int DEFAULT 1, lease interval DEFAULT NULL,
 	wait interval DEFAULT '0', worker text DEFAULT NULL, hold text DEFAULT 'time')
 RETURNS TABLE (id bigint, token bigint, attempt int, payload jsonb, headers jsonb, priority int,
-	enqueued_at timestamptz, lease_until timestamptz)
+	enqueued_at timestamptz, lease_until timestamptz, ordering_key text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_claim';
 COMMENT ON FUNCTION onceq.claim(text, int, interval, interval, text, text) IS
 'leases up to count (1 to 1000) ready jobs to the caller, highest priority first, then lowest id; lease 100 ms to 12 h, NULL: the queue''s; wait 0 to 60 s for the first job, in READ COMMITTED only; hold ''session'': lost when the session ends; callable only in FROM; errors: 0A000, 22004, 22023, 25001 wait with a fixed snapshot, 42704, 42501, 53400 onceq.lease_slots, 55000';
@@ -48,7 +48,7 @@ COMMENT ON FUNCTION onceq.next_claim_at(text) IS
 CREATE FUNCTION onceq.claim_any(queues text[], weights int[] DEFAULT NULL, count int DEFAULT 1,
 	lease interval DEFAULT NULL, wait interval DEFAULT '0', worker text DEFAULT NULL, hold text DEFAULT 'time')
 RETURNS TABLE (queue text, id bigint, token bigint, attempt int, payload jsonb, headers jsonb, priority int,
-	enqueued_at timestamptz, lease_until timestamptz)
+	enqueued_at timestamptz, lease_until timestamptz, ordering_key text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_claim_any';
 COMMENT ON FUNCTION onceq.claim_any(text[], int[], int, interval, interval, text, text) IS
 'leases up to count ready jobs of one of 1 to 32 queues: of the first that has any, in the order given or, with weights (1 to 1000 each), in an order drawn by lot for each call; queues without ready jobs and paused ones are passed over; wait: until any of them has one; otherwise as onceq.claim(); errors: as onceq.claim(), 2202E';
@@ -70,7 +70,7 @@ COMMENT ON FUNCTION onceq.ack(bigint, bigint[]) IS
 
 CREATE FUNCTION onceq.ack_and_claim(token bigint, queue text, count int DEFAULT 1, lease interval DEFAULT NULL)
 RETURNS TABLE (id bigint, token bigint, attempt int, payload jsonb, headers jsonb, priority int,
-	enqueued_at timestamptz, lease_until timestamptz)
+	enqueued_at timestamptz, lease_until timestamptz, ordering_key text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_ack_and_claim';
 COMMENT ON FUNCTION onceq.ack_and_claim(bigint, text, int, interval) IS
 'onceq.ack(token), then onceq.claim() for the same worker and hold, in one round trip and one commit; token NULL: claim only; errors of both';
@@ -159,7 +159,7 @@ COMMENT ON FUNCTION onceq.jobs(text, text, bigint, int) IS
 CREATE FUNCTION onceq.list_queue_stats(OUT queue text, OUT ready bigint, OUT scheduled bigint, OUT running bigint,
 	OUT oldest_ready_age interval, OUT enqueued bigint, OUT claims bigint, OUT delivered bigint,
 	OUT succeeded bigint, OUT failed bigint, OUT dead bigint, OUT cancelled bigint, OUT released bigint,
-	OUT expired bigint, OUT restored bigint, OUT held_back bigint)
+	OUT expired bigint, OUT restored bigint, OUT held_back bigint, OUT blocked bigint)
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_queue_stats';
 COMMENT ON FUNCTION onceq.list_queue_stats() IS 'rows of onceq.queue_stats';
 
@@ -170,6 +170,7 @@ COMMENT ON VIEW onceq.queue_stats IS
 COMMENT ON COLUMN onceq.queue_stats.oldest_ready_age IS 'time since the ready job of the lowest id was enqueued; null: none is ready, or its segment is locked by somebody';
 COMMENT ON COLUMN onceq.queue_stats.restored IS 'jobs that were running when the server stopped, and went on under their old lease';
 COMMENT ON COLUMN onceq.queue_stats.held_back IS 'jobs that may have been running when the server failed, and were delivered again within onceq.restart_spread, each at a time of its own; scheduled until then';
+COMMENT ON COLUMN onceq.queue_stats.blocked IS 'jobs now that wait for an earlier one of their ordering key, and dead ones that others wait for';
 COMMENT ON COLUMN onceq.queue_stats.failed IS 'failed attempts, the last ones of dead jobs and those of expired leases included';
 
 CREATE FUNCTION onceq.list_leases(OUT queue text, OUT worker text, OUT role oid, OUT pid int, OUT hold text,

@@ -49,6 +49,13 @@ struct Audit
 	int count;
 };
 
+// Whether a job whose turn it is not, or might not be, is ready or blocked depends on what happened last.
+bool
+is_as_expected(core::JobState is, core::JobState expected)
+{
+	return is == expected || (is == core::JobState::blocked && core::is_ready(expected));
+}
+
 bool
 read_suspect(store::Job const &job, void *argument)
 {
@@ -73,12 +80,14 @@ void
 settle_suspect(Audit &audit, Suspect const &suspect)
 {
 	store::History const history = store::read_history(audit.queue.id, suspect.id);
-	bool const live = suspect.exists && !suspect.ended && !history.is_finished();
+	// Dead, and blocks its ordering key: that is a state of its own.
+	bool const blocks = history.last == store::Outcome::dead && history.due_at == core::wall_never;
+	bool const live = suspect.exists && !suspect.ended && (!history.is_finished() || blocks);
 	core::Wall const due = history.any ? history.due_at : suspect.run_at;
 	// A commit may have made it ready by the clock, above the watermark.
 	core::JobState const is = settle_job(suspect.seized, live, history.any, suspect.priority,
 										 due <= base::now_wall() ? core::wall_always : due);
-	if (is != suspect.was)
+	if (!is_as_expected(suspect.was, is))
 		audit.visit({suspect.id, suspect.was, is}, audit.argument);
 }
 
@@ -129,7 +138,7 @@ compare_segment(Audit &audit, core::SegmentNumber segment)
 			held_back = is == core::JobState::waiting && core::may_be_held_back(*board, id);
 			length = std::min(length, board->map.run_length(pool(), id, core::ids_per_page));
 		}
-		if (is != expected && !core::keeps_page(is) && !(held_back && core::is_ready(expected)))
+		if (!is_as_expected(is, expected) && !core::keeps_page(is) && !(held_back && core::is_ready(expected)))
 			suspect_jobs(audit, id, length);
 		id += length;
 	}

@@ -22,7 +22,7 @@ struct FailedJob
 {
 	core::JobId id; // hash key
 	int attempt;
-	core::Wall due_at;
+	core::Wall due_at; // wall_never: dead, and blocks its ordering key
 	bool redriven; // once at least
 };
 
@@ -54,6 +54,8 @@ place_pending(Builder &builder)
 core::JobState
 state_when_due(Builder &builder, core::Wall due, int priority)
 {
+	if (due == core::wall_never)
+		return core::JobState::blocked;
 	if (due <= builder.now)
 		return core::ready_at(priority);
 	core::note_due(builder.board, due);
@@ -64,6 +66,7 @@ bool
 add_job(store::Job const &job, void *argument)
 {
 	Builder &builder = *static_cast<Builder *>(argument);
+	builder.board.has_keys |= job.ordering_key != nullptr;
 	core::JobState const state = state_when_due(builder, job.run_at, job.priority);
 	if (job.id != builder.last + 1 || state != builder.state || builder.first > builder.last ||
 		core::segment_of(job.id) != core::segment_of(builder.first))
@@ -105,11 +108,13 @@ bool
 apply_outcome(store::StoredOutcome const &outcome, void *argument)
 {
 	Builder &builder = *static_cast<Builder *>(argument);
-	if (outcome.outcome == store::Outcome::failed || outcome.outcome == store::Outcome::redriven)
+	bool const dead = outcome.outcome == store::Outcome::dead;
+	bool const goes_on = outcome.outcome == store::Outcome::failed || outcome.outcome == store::Outcome::redriven;
+	if (goes_on || (dead && outcome.due_at == core::wall_never))
 		note_failed(builder, outcome);
-	else if (outcome.outcome == store::Outcome::dead)
+	if (dead)
 		set_state(builder, outcome.first_id, perhaps_dead, false);
-	else if (!core::remove(builder.board, builder.pool, outcome.first_id, outcome.last_id))
+	else if (!goes_on && !core::remove(builder.board, builder.pool, outcome.first_id, outcome.last_id))
 		raise_no_state_memory();
 	return true;
 }
@@ -126,15 +131,17 @@ take_priority(store::Job const &job, void *argument)
 	return false;
 }
 
-// Whether the job is dead; if it lives again, due_at is that of its last redrive or failed attempt.
+// Whether the job is dead, and blocks no key; else due_at is that of its last redrive, failed attempt or death.
 bool
 is_dead(Builder const &builder, int32 queue, FailedJob &job)
 {
 	if (builder.board.map.state(builder.pool, job.id) != perhaps_dead)
 		return false;
-	store::History const history = job.redriven ? store::read_history(queue, job.id) : store::History{};
+	if (!job.redriven)
+		return job.due_at != core::wall_never;
+	store::History const history = store::read_history(queue, job.id);
 	job.due_at = history.due_at;
-	return !job.redriven || history.is_finished();
+	return history.is_finished() && history.due_at != core::wall_never;
 }
 
 // Jobs that failed and are unfinished wait for, or have reached, the due time of their next attempt.

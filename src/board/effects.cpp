@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "board/effects.hpp"
 
+#include "core/key_turns.hpp"
+
 #include "base/errcode.hpp"
 
 namespace onceq::board {
@@ -123,6 +125,25 @@ change_board(core::Board &board, Entry const &entry) noexcept
 
 } // namespace
 
+Entry *
+in_order_of_publication(Entry *newest) noexcept
+{
+	bool has_keys = false;
+	for (Entry const *entry = newest; entry != nullptr && !has_keys; entry = entry->previous)
+		has_keys = entry->kind == EntryKind::reserved && entry->reserved.key != core::no_key;
+	if (!has_keys)
+		return newest;
+	Entry *oldest = nullptr;
+	while (newest != nullptr)
+	{
+		Entry *const entry = newest;
+		newest = entry->previous;
+		entry->previous = oldest;
+		oldest = entry;
+	}
+	return oldest;
+}
+
 void
 raise_lost_at_commit(core::Token token, core::Ending ending)
 {
@@ -150,7 +171,10 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 	switch (entry.kind)
 	{
 		case EntryKind::reserved:
-			if (entry.reserved.first <= entry.reserved.last)
+			if (entry.reserved.key != core::no_key)
+				core::publish_keyed(board, pool(), entry.reserved.first, entry.reserved.priority,
+									due_after(now, entry.reserved.due), entry.reserved.key);
+			else if (entry.reserved.first <= entry.reserved.last)
 				core::publish(board, pool(), entry.reserved.first, entry.reserved.last,
 							  entry.reserved.priority, due_after(now, entry.reserved.due));
 			break;
@@ -187,7 +211,7 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 		case EntryKind::expiring:
 			break;
 	}
-	wakes.worker |= board.earliest_due < earliest;
+	wakes.worker |= board.earliest_due < earliest || board.keys_are_in_doubt;
 }
 
 void

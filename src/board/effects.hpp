@@ -22,6 +22,7 @@ struct Entry
 			core::JobId last; // first - 1: none yet
 			int priority;
 			core::Wall due;
+			core::KeyHash key; // of one job
 		} reserved;
 		struct
 		{
@@ -76,6 +77,10 @@ struct Wakes
 	bool worker;
 	std::int64_t ready; // jobs of this board that became ready
 };
+
+// Jobs of an ordering key become available in the order in which they were enqueued, however the holds of B
+// are sliced: the list, turned round if there are any.
+Entry *in_order_of_publication(Entry *newest) noexcept;
 
 // PRE_COMMIT found that the jobs to be ended are not held any more.
 [[noreturn]] void raise_lost_at_commit(core::Token token, core::Ending ending);

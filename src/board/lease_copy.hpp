@@ -12,6 +12,7 @@ struct LeaseCopy
 	core::Token token;
 	core::LeaseHolder holder;
 	core::JobSet jobs; // those of it that concern the reader
+	core::JobSet keyed; // those of it with an ordering key
 	core::JobSet cancelled;
 	core::JobId base_id;
 	int job_count;
@@ -35,6 +36,7 @@ copy_lease(Handle const &board, core::LeaseSlot const &lease, core::JobSet const
 	copy.token = lease.token.load(std::memory_order_relaxed);
 	copy.holder = lease.holder;
 	copy.jobs = jobs;
+	copy.keyed = core::keyed_jobs(pool(), lease);
 	copy.cancelled = lease.cancelled;
 	copy.base_id = runs.base_id;
 	copy.job_count = runs.job_count;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 // Leases of the journal, held again on a board that is built.
+#include "core/key_turns.hpp"
+
 #include "base/clock.hpp"
 #include "base/fault.hpp"
 #include "base/owner.hpp"
@@ -68,6 +70,31 @@ note_cancelled(int32 queue, core::LeaseSlot &lease, Row const &row, core::JobId 
 		core::restore_cancelled(pool(), lease, id, id, row.priority, row.attempt);
 }
 
+struct RestoredTurns
+{
+	core::Board &board;
+	core::LeaseSlot &lease;
+};
+
+bool
+restore_turn(store::Job const &job, void *argument)
+{
+	auto const &[board, lease] = *static_cast<RestoredTurns *>(argument);
+	if (job.ordering_key != nullptr && !core::restore_turn(board, pool(), lease, core::job_of(pool(), lease, job.id),
+														   store::hash_of_key(job.ordering_key)))
+		raise_no_state_memory();
+	return true;
+}
+
+// The ordering keys of jobs that run are busy.
+void
+restore_turns(core::Board &board, int32 queue, core::LeaseSlot &lease, core::JobId first, core::JobId last)
+{
+	RestoredTurns restored{board, lease};
+	if (board.has_keys)
+		store::read_jobs(queue, first, last, restore_turn, &restored);
+}
+
 void
 restore_row(core::Board &board, int32 queue, core::LeaseSlot &lease, Row const &row)
 {
@@ -78,6 +105,8 @@ restore_row(core::Board &board, int32 queue, core::LeaseSlot &lease, Row const &
 			end++;
 		if (end > first && !core::restore_run(board, pool(), lease, first, end - 1, row.priority, row.attempt))
 			return;
+		if (end > first)
+			restore_turns(board, queue, lease, first, end - 1);
 		if (end <= row.last)
 			note_cancelled(queue, lease, row, end);
 		first = end + 1;

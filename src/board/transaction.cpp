@@ -65,7 +65,7 @@ for_entries(Entry const *end, HasEffect has_effect, Effect effect)
 		Wakes wakes{};
 		{
 			Locked board(index);
-			std::int64_t const ready = core::ready_count(*board);
+			std::int64_t const claimable = core::claimable_count(*board);
 			std::int64_t const running = board->map.count(core::JobState::leased);
 			for (int i = 0; i < entries_per_hold && entry != end && entry->board.index == index; i++)
 			{
@@ -73,7 +73,7 @@ for_entries(Entry const *end, HasEffect has_effect, Effect effect)
 					effect(*board, *entry, wakes);
 				entry = entry->previous;
 			}
-			wakes.ready = core::ready_count(*board) - ready;
+			wakes.ready = core::claimable_count(*board) - claimable;
 			if (board->ends_are_awaited)
 				wakes.ready = Max(wakes.ready, running - board->map.count(core::JobState::leased));
 		}
@@ -107,6 +107,7 @@ pin_all()
 void
 after_commit()
 {
+	newest = in_order_of_publication(newest);
 	core::Wall const now = base::now_wall();
 	for_entries(nullptr, has_commit_effect, [now](core::Board &board, Entry &entry, Wakes &wakes) {
 		commit_effect(board, entry, now, wakes);
@@ -300,16 +301,17 @@ find_spare(Handle const &board)
 
 // The entry for the next id: the newest one, if the id just continues it.
 Entry *
-entry_for(Handle const &board, core::JobId id, int priority, core::Wall due)
+entry_for(Handle const &board, core::JobId id, int priority, core::Wall due, core::KeyHash key)
 {
-	bool const continues = newest != nullptr && newest->kind == EntryKind::reserved &&
+	bool const continues = key == core::no_key && newest != nullptr && newest->kind == EntryKind::reserved &&
 						   newest->subtransaction == GetCurrentSubTransactionId() &&
 						   newest->board.index == board.index && newest->reserved.last + 1 == id &&
-						   newest->reserved.priority == priority && newest->reserved.due == due;
+						   newest->reserved.priority == priority && newest->reserved.due == due &&
+						   newest->reserved.key == core::no_key;
 	if (continues)
 		return newest;
 	Entry *const entry = add_entry(EntryKind::reserved, board);
-	entry->reserved = {id, id - 1, priority, due};
+	entry->reserved = {id, id - 1, priority, due, key};
 	return entry;
 }
 
@@ -320,7 +322,7 @@ reserve_ids(catalog::Queue const &queue, int wanted, int priority, core::Wall du
 {
 	Handle const board = open(queue);
 	Entry *const entry = add_entry(EntryKind::reserved, board);
-	entry->reserved = {1, 0, priority, due};
+	entry->reserved = {1, 0, priority, due, core::no_key};
 	core::Reservation const reservation = reserve_or_raise(queue, board, wanted);
 	entry->reserved.first = reservation.first;
 	entry->reserved.last = reservation.first + reservation.count - 1;
@@ -328,7 +330,7 @@ reserve_ids(catalog::Queue const &queue, int wanted, int priority, core::Wall du
 }
 
 core::JobId
-reserve_id(catalog::Queue const &queue, int priority, core::Wall due)
+reserve_id(catalog::Queue const &queue, int priority, core::Wall due, core::KeyHash key)
 {
 	constexpr int chunk_max = 64;
 
@@ -336,7 +338,7 @@ reserve_id(catalog::Queue const &queue, int priority, core::Wall due)
 	Spare *const spare = find_spare(board);
 	// Made before ids are reserved, so that they cannot be forgotten.
 	Entry *entry = add_entry(EntryKind::reserved, board);
-	entry->reserved = {1, 0, priority, due};
+	entry->reserved = {1, 0, priority, due, core::no_key};
 	if (spare->first > spare->last)
 	{
 		core::Reservation const reservation = reserve_or_raise(queue, board, spare->chunk);
@@ -346,7 +348,7 @@ reserve_id(catalog::Queue const &queue, int priority, core::Wall due)
 	}
 	core::JobId const id = spare->first;
 	newest = entry->previous;
-	Entry *const target = entry_for(board, id, priority, due);
+	Entry *const target = entry_for(board, id, priority, due, key);
 	spare->first++;
 	target->reserved.last = id;
 	return id;

@@ -28,8 +28,8 @@ struct Ids
 // Raises 42704 (queue dropped), 53400 (onceq.state_memory), 55000 (no room in time).
 Ids reserve_ids(catalog::Queue const &queue, int wanted, int priority, core::Wall due);
 
-// One id. A transaction that asks again and again reserves growing chunks.
-core::JobId reserve_id(catalog::Queue const &queue, int priority, core::Wall due);
+// One id, of a job with this ordering key. A transaction that asks again and again reserves growing chunks.
+core::JobId reserve_id(catalog::Queue const &queue, int priority, core::Wall due, core::KeyHash key);
 
 // A job that this transaction enqueued is not delivered if the transaction commits.
 void withdraw_at_commit(Handle const &board, core::JobId id);

@@ -16,6 +16,8 @@ namespace {
 void
 leave_lease(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs) noexcept
 {
+	if (lease.keys != no_frame)
+		end_turns(board, pool, lease, jobs);
 	lease.held -= jobs;
 	lease.pinned -= jobs;
 	lease.released -= jobs;
@@ -127,6 +129,10 @@ begin_building(Board &board, BoardKey key) noexcept
 	board.spread = {1, 0, Monotonic{0}, 0, spread_steps, 0};
 	board.counters = BoardCounters{};
 	board.map.initialise();
+	board.keys.initialise();
+	board.key_limit = 1;
+	board.has_keys = false;
+	board.keys_are_in_doubt = false;
 }
 
 void
@@ -156,6 +162,7 @@ void
 free_board(Board &board, FramePool &pool) noexcept
 {
 	board.map.clear(pool);
+	board.keys.clear(pool);
 	board.key = BoardKey{};
 	board.phase = BoardPhase::free;
 }
@@ -368,13 +375,18 @@ end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet c
 			board.map.mark_history(pool, ids.first, ids.last);
 			make_available(board, pool, ids.first, ids.last, JobState::leased, ids.priority, due);
 		}
+		else if (ending == Ending::dead_and_blocks)
+		{
+			board.map.mark_history(pool, ids.first, ids.last);
+			board.map.move(pool, ids.first, ids.last, JobState::leased, JobState::blocked);
+		}
 		else
 			board.map.move(pool, ids.first, ids.last, JobState::leased, JobState::none);
 	});
 	int const count = jobs.size();
 	board.counters.succeeded += ending == Ending::succeeded ? count : 0;
-	board.counters.failed += ending == Ending::failed || ending == Ending::dead ? count : 0;
-	board.counters.dead += ending == Ending::dead ? count : 0;
+	board.counters.failed += ending == Ending::failed || is_dead(ending) ? count : 0;
+	board.counters.dead += is_dead(ending) ? count : 0;
 	board.counters.cancelled += ending == Ending::cancelled ? count : 0;
 	if (lease.state.load(std::memory_order_relaxed) == LeaseState::expiring)
 		board.counters.expired += count;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/ageing.hpp"
+#include "core/key_table.hpp"
 #include "core/lease.hpp"
 #include "core/limits.hpp"
 #include "core/state_map.hpp"
@@ -89,6 +90,10 @@ struct Board
 	Spread spread;
 	BoardCounters counters;
 	StateMap map;
+	KeyTable keys;
+	std::int32_t key_limit;     // jobs of one key that may run at once, as the last claim said
+	bool has_keys;              // when it was built, a job had an ordering key
+	bool keys_are_in_doubt;     // blocked jobs may wait for one that has left without a word
 };
 static_assert(std::is_standard_layout_v<Board>);
 
@@ -134,6 +139,13 @@ ready_count(Board const &board) noexcept
 	for (int priority = 0; priority <= priority_max; priority++)
 		count += board.map.count(ready_at(priority));
 	return count;
+}
+
+// The same, with the keys that are to be looked at, each of which may have a job that becomes ready.
+inline std::int64_t
+claimable_count(Board const &board) noexcept
+{
+	return ready_count(board) + board.keys.waiting();
 }
 
 // How many of so many jobs the limits let start now.
@@ -199,8 +211,15 @@ enum class Ending : std::uint8_t {
 	succeeded,
 	failed, // and comes again: ready, or waiting if due above the watermark
 	dead,
+	dead_and_blocks, // the later jobs of its ordering key
 	cancelled,
 };
+
+constexpr bool
+is_dead(Ending ending) noexcept
+{
+	return ending == Ending::dead || ending == Ending::dead_and_blocks;
+}
 
 // COMMIT: the jobs leave the lease; the last one frees it.
 void end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs,
@@ -295,7 +314,8 @@ Seized seize_next(Board &board, FramePool &pool, JobState state, JobId start, Jo
 				  Refusal &refusal) noexcept;
 // One job, unless a transaction or a lease owns it, whatever it is → seized. false: owned, or no memory.
 bool seize_one(Board &board, FramePool &pool, JobId id, Seized &seized) noexcept;
-// seized → what the tables say of it: none, or ready, or waiting if due above the watermark.
+// seized → what the tables say of it: none, or ready, or waiting if due above the watermark, or blocked if
+// due is wall_never: it is dead and blocks its key.
 void settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, int priority,
 				   Wall due) noexcept;
 

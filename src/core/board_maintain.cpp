@@ -76,6 +76,8 @@ seize_next(Board &board, FramePool &pool, JobState state, JobId start, JobId end
 		return {0, 0, state};
 	}
 	board.map.move(pool, first, last, state, JobState::seized);
+	if (state == JobState::none)
+		board.keys.forget_lows();
 	return {first, last, state};
 }
 
@@ -86,6 +88,8 @@ seize_one(Board &board, FramePool &pool, JobId id, Seized &seized) noexcept
 	if (board.phase != BoardPhase::standing || keeps_page(state) || board.map.store(pool, id, id) < id)
 		return false;
 	board.map.move(pool, id, id, state, JobState::seized);
+	if (state == JobState::none)
+		board.keys.forget_lows();
 	seized = {id, id, state};
 	return true;
 }
@@ -97,11 +101,15 @@ settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, 
 	if (!live)
 	{
 		board.map.move(pool, id, id, JobState::seized, JobState::none);
+		board.keys_are_in_doubt |= board.map.count(JobState::blocked) > 0;
 		return;
 	}
 	if (history)
 		board.map.mark_history(pool, id, id);
-	make_available(board, pool, id, id, JobState::seized, priority, due);
+	if (due == wall_never)
+		board.map.move(pool, id, id, JobState::seized, JobState::blocked);
+	else
+		make_available(board, pool, id, id, JobState::seized, priority, due);
 }
 
 void
@@ -109,6 +117,7 @@ finish_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
 {
 	board.counters.cancelled += board.map.move(pool, seized.first, seized.last, JobState::seized,
 											   JobState::none);
+	board.keys_are_in_doubt |= board.map.count(JobState::blocked) > 0;
 }
 
 void
@@ -117,6 +126,12 @@ restore_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
 	board.map.move(pool, seized.first, seized.last, JobState::seized, seized.origin);
 	if (is_ready(seized.origin))
 		note_ready(board, seized.first, priority_of(seized.origin));
+	// Whoever it waits for may have left while it could not be seen.
+	if (seized.origin == JobState::blocked)
+	{
+		board.keys.forget_lows();
+		board.keys_are_in_doubt = true;
+	}
 	if (seized.origin == JobState::waiting)
 	{
 		// Its due time may have passed meanwhile, when promotion found it not waiting: look at all again.

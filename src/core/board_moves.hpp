@@ -31,4 +31,7 @@ make_available(Board &board, FramePool &pool, JobId first, JobId last, JobState 
 	}
 }
 
+// The jobs leave their lease: their ordering keys, if they run under any, are free for the next ones.
+void end_turns(Board &board, FramePool &pool, LeaseSlot &lease, JobSet const &jobs) noexcept;
+
 } // namespace onceq::core

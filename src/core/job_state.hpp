@@ -14,7 +14,7 @@ enum class JobState : std::uint8_t {
 	waiting = 2,  // to be ready at its due time
 	leased = 3,   // a lease slot owns it
 	seized = 4,   // a transaction of maintenance owns it and remembers where it was
-	// 5 is free
+	blocked = 5, // an earlier job of its ordering key has to end first
 	ready_lowest = 6, // ready, priority 0; priority p is ready_lowest + p
 	ready_highest = 15,
 };

@@ -93,6 +93,16 @@ set_attempt(FramePool &pool, LeaseSlot &lease, int index, int attempt) noexcept
 		static_cast<std::uint16_t>(std::clamp(attempt, 1, attempt_max));
 }
 
+JobSet
+keyed_jobs(FramePool &pool, LeaseSlot const &lease) noexcept
+{
+	JobSet keyed{};
+	for (int job = 0; lease.keys != no_frame && job < lease.job_count; job++)
+		if (pool.at<LeaseKeys>(lease.keys).place_plus_one[job] != 0)
+			keyed.add(job);
+	return keyed;
+}
+
 std::size_t
 LeaseTable::size_for(std::uint32_t slots, std::uint32_t progress_slots) noexcept
 {
@@ -116,6 +126,7 @@ LeaseTable::create(void *memory, std::uint32_t slots, std::uint32_t progress_slo
 		slot->misplaced = false;
 		slot->overflow = no_frame;
 		slot->progress = no_index;
+		slot->keys = no_frame;
 	}
 	table->free_.fill(table->links(), slots);
 	ProgressTable::create(&table->progress(), progress_slots);
@@ -186,9 +197,12 @@ LeaseTable::free(FramePool &pool, LeaseSlot &lease) noexcept
 	if (lease.overflow != no_frame)
 		pool.give_back(lease.overflow);
 	progress().forget(lease.progress, JobSet::first(lease_jobs_max));
+	if (lease.keys != no_frame)
+		pool.give_back(lease.keys);
 	misplaced_.fetch_sub(lease.misplaced, std::memory_order_release);
 	lease.misplaced = false;
 	lease.overflow = no_frame;
+	lease.keys = no_frame;
 	lease.job_count = 0;
 	lease.run_count = 0;
 	lease.state.store(LeaseState::free, std::memory_order_release);

@@ -63,6 +63,12 @@ struct LeaseHolder
 inline constexpr int lease_runs_inline = 8;
 inline constexpr int lease_runs_max = static_cast<int>(frame_size / sizeof(LeaseRun));
 
+// By number of the job: the place of its ordering key plus one, while it runs under it; 0: none.
+struct LeaseKeys
+{
+	std::uint16_t place_plus_one[lease_jobs_max];
+};
+
 struct LeaseSlot
 {
 	std::atomic<Token> token; // no_token: the slot is free
@@ -79,6 +85,7 @@ struct LeaseSlot
 	std::uint32_t progress; // what was reported of its jobs
 	bool misplaced;      // restored, and its old slot was taken: the token names another
 	FrameIndex overflow; // of the runs, when they are more than lease_runs_inline
+	FrameIndex keys;     // LeaseKeys; no_frame: no job of it has an ordering key
 	LeaseRun inline_runs[lease_runs_inline];
 	JobSet held;
 	JobSet pinned;
@@ -174,6 +181,9 @@ job_of(FramePool &pool, LeaseSlot const &lease, JobId id) noexcept
 {
 	return runs_of(pool, lease).job_of(id);
 }
+
+// The jobs that run under an ordering key.
+JobSet keyed_jobs(FramePool &pool, LeaseSlot const &lease) noexcept;
 
 template <typename Visit>
 void

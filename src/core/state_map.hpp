@@ -79,6 +79,13 @@ class StateMap
 		return count_[static_cast<int>(state)];
 	}
 
+	// No job of a segment before it is in any state but none.
+	SegmentNumber
+	oldest() const noexcept
+	{
+		return oldest_;
+	}
+
 	// Whether no job of the segment is in any state but none.
 	bool is_empty(FramePool &pool, SegmentNumber segment) const noexcept;
 

@@ -28,6 +28,8 @@ state_name(core::JobState state)
 			return "running";
 		case core::JobState::seized:
 			return "seized";
+		case core::JobState::blocked:
+			return "blocked";
 		default:
 			return "ready";
 	}

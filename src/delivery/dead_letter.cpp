@@ -109,7 +109,7 @@ enqueue_copy(Death const &death, store::Job const &job, catalog::Queue const &ta
 	copy.has_headers = true;
 	copy.priority = job.priority;
 	copy.run_at = core::wall_always;
-	copy.id = board::reserve_id(target, copy.priority, copy.run_at);
+	copy.id = board::reserve_id(target, copy.priority, copy.run_at, core::no_key);
 	FAULT_POINT("dead letter: after reserve");
 	store::append_jobs(target.id, &copy, 1);
 	FAULT_POINT("dead letter: after insert");

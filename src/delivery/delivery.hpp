@@ -89,5 +89,6 @@ int64 ack_all(board::LeaseCopy const &lease, catalog::Queue const &queue);
 core::Microseconds expire_leases();
 core::Microseconds promote_due();
 core::Microseconds forget_unique_keys();
+core::Microseconds move_keys_on();
 
 } // namespace onceq::delivery

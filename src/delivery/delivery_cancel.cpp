@@ -22,7 +22,7 @@ namespace {
 bool
 is_available(core::JobState state)
 {
-	return state == core::JobState::waiting || core::is_ready(state);
+	return state == core::JobState::waiting || state == core::JobState::blocked || core::is_ready(state);
 }
 
 bool

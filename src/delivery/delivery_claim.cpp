@@ -10,6 +10,7 @@
 #include "board/transaction.hpp"
 #include "board/waiters.hpp"
 #include "delivery/delivery.hpp"
+#include "delivery/keys.hpp"
 #include "delivery/time_limits.hpp"
 #include "store/store.hpp"
 
@@ -38,8 +39,12 @@ enum ClaimColumn {
 	claim_priority,
 	claim_enqueued_at,
 	claim_lease_until,
+	claim_ordering_key,
 	claim_column_count
 };
+
+// A claim looks at no more keys before it hands over what it has.
+constexpr int looks_per_claim = 64;
 
 struct Claim
 {
@@ -65,6 +70,9 @@ struct Claim
 	int returned;
 	int *attempt_of_run;     // of runs with a history
 	int freed;               // jobs that left the lease and that waiting claims may take
+	int passed_over;         // jobs whose ordering key is busy
+	bool out_of_memory;      // of a job with an ordering key
+	bool keys_wait;          // to be looked at, when jobs were taken last
 	MemoryContext row_context;
 };
 
@@ -127,6 +135,7 @@ take_jobs(Claim &claim)
 		{
 			refusal = core::Refusal::none;
 			claim.watermark = board->watermark;
+			claim.keys_wait = board->keys.waiting() > 0;
 			int const count = core::ready_count(*board) > 0
 								  ? core::allowed(*board, limits, claim.request.count, now)
 								  : 0;
@@ -174,6 +183,7 @@ take_more(Claim &claim, int wanted)
 	int const taken = core::take(*board, board::pool(), *claim.lease, core::allowed(*board, limits, room, now),
 								 refusal, {claim.queue.priority_ageing, now});
 	note_histories(*board, claim, from_run);
+	claim.keys_wait = board->keys.waiting() > 0;
 	return taken;
 }
 
@@ -193,6 +203,8 @@ put_row(Claim &claim, store::Job const &job, int attempt)
 	values[claim_priority] = Int32GetDatum(job.priority);
 	values[claim_enqueued_at] = TimestampTzGetDatum(job.enqueued_at.us);
 	values[claim_lease_until] = TimestampTzGetDatum(claim.lease_until.us);
+	values[claim_ordering_key] = PointerGetDatum(job.ordering_key);
+	nulls[claim_ordering_key] = job.ordering_key == nullptr;
 	if (claim.names_queue)
 		values[claim_queue] = CStringGetTextDatum(claim.queue.name);
 	int const first = claim.names_queue ? claim_queue : claim_id;
@@ -212,6 +224,20 @@ fits_limits(Claim &claim, store::Job const &job)
 	claim.lease_until = base::now_wall() +
 						(limits.hard > 0 ? Min(claim.span, limits.hard) : claim.span);
 	return true;
+}
+
+// A job with an ordering key is handed over if it is its turn.
+bool
+is_its_turn(Claim &claim, store::Job const &job, int number)
+{
+	core::Turn const turn = take_turn(claim.queue, claim.board, *claim.lease, claim.token, number, job);
+	claim.passed_over += turn == core::Turn::busy;
+	if (turn == core::Turn::refused)
+	{
+		claim.findings.unseen.add(number);
+		claim.out_of_memory = true;
+	}
+	return turn == core::Turn::granted;
 }
 
 bool
@@ -235,7 +261,7 @@ visit_job(store::Job const &job, void *argument)
 	}
 	else if (!visible || !fits_limits(claim, job))
 		claim.findings.unseen.add(number);
-	else
+	else if (job.ordering_key == nullptr || is_its_turn(claim, job, number))
 		put_row(claim, job, claim.run.attempt);
 	claim.reading = number + 1;
 	return true;
@@ -289,10 +315,13 @@ fetch(Claim &claim)
 	PG_TRY();
 	{
 		read_runs(claim, 0);
-		while (claim.returned < claim.request.count && !claim.findings.unseen.empty())
+		while (claim.returned < claim.request.count &&
+			   (!claim.findings.unseen.empty() || claim.passed_over > 0 || claim.keys_wait))
 		{
+			if (claim.keys_wait)
+				look_at_keys(claim.queue, claim.board, looks_per_claim);
 			int const from_run = claim.lease->run_count;
-			if (take_more(claim, claim.request.count - claim.returned) == 0)
+			if (take_more(claim, claim.request.count - claim.returned) == 0 && !claim.keys_wait)
 				break;
 			note_time(claim);
 			read_runs(claim, from_run);
@@ -338,6 +367,7 @@ settle(Claim &claim, bool &durable)
 	core::settle(*board, board::pool(), lease, claim.findings);
 	claim.freed =
 		board->ends_are_awaited ? lease.job_count - claim.returned : claim.findings.unseen.size();
+	claim.freed += board->keys.waiting();
 	lease.holder.soft_time_limit = claim.limits.soft;
 	lease.holder.hard_time_limit = claim.limits.hard;
 	durable &= claim.returned > 0;
@@ -359,18 +389,21 @@ hold_when_journalled(Claim &claim)
 		hand_over(*board, claim);
 }
 
-} // namespace
-
+// What came of one lease: the number of jobs returned; passed_over: or others may be claimable.
 int
-claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue const &queue)
+claim_once(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue const &queue, bool &passed_over)
 {
 	Claim claim{request, queue, reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo)};
 	claim.names_queue = claim.result->setDesc->natts == claim_column_count;
 	claim.span = request.span != 0 ? request.span : queue.lease;
 	claim.board = board::open(queue);
 	claim.entry = board::begin_claim(claim.board);
-	if (take_jobs(claim) == 0)
-		return 0;
+	while (take_jobs(claim) == 0)
+	{
+		if (!claim.keys_wait || look_at_keys(queue, claim.board, looks_per_claim) == 0)
+			return 0;
+		claim.lease = nullptr;
+	}
 	note_time(claim);
 	claim.findings.earliest_due = core::wall_never;
 	claim.fixed_snapshot = IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : nullptr;
@@ -388,7 +421,25 @@ claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue c
 		hold_when_journalled(claim);
 	FAULT_POINT("claim: after hold");
 	MemoryContextDelete(claim.row_context);
+	if (claim.returned == 0 && claim.out_of_memory)
+		board::raise_no_state_memory();
+	passed_over = claim.passed_over > 0;
 	return claim.returned;
+}
+
+} // namespace
+
+int
+claim_now(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue const &queue)
+{
+	for (;;)
+	{
+		bool passed_over = false;
+		int const returned = claim_once(fcinfo, request, queue, passed_over);
+		if (returned > 0 || !passed_over)
+			return returned;
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 } // namespace onceq::delivery

@@ -8,6 +8,7 @@
 #include "base/wall.hpp"
 #include "board/transaction.hpp"
 #include "delivery/delivery.hpp"
+#include "delivery/keys.hpp"
 #include "delivery/outcomes.hpp"
 #include "store/store.hpp"
 
@@ -189,13 +190,14 @@ fail_job(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSe
 		 FailedAttempt const &failed, text const *detail)
 {
 	core::LeasedIds const ids = one_job(lease, job);
-	board::end_at_commit(lease.board, lease.token, job,
-						 failed.dead ? core::Ending::dead : core::Ending::failed, failed.due);
+	bool const blocks = failed.dead && lease.keyed.includes(job) && !queue.continues_after_dead_key && key_limit(queue) == 1;
+	core::Ending const dead = blocks ? core::Ending::dead_and_blocks : core::Ending::dead;
+	board::end_at_commit(lease.board, lease.token, job, failed.dead ? dead : core::Ending::failed, failed.due);
 	store::NewOutcome const row{ids.first,
 								ids.last,
 								failed.dead ? store::Outcome::dead : store::Outcome::failed,
 								ids.attempt,
-								failed.due,
+								blocks ? core::wall_never : failed.due,
 								lease.holder.worker,
 								detail};
 	FAULT_POINT("fail: after ask");

@@ -20,6 +20,7 @@ namespace onceq::delivery {
 namespace {
 
 constexpr int headers_max = 8 * 1024;
+constexpr int ordering_key_max = 256;
 constexpr int max_attempts_max = 1000;
 
 // What all jobs of one call have in common.
@@ -84,11 +85,16 @@ own_options(FunctionCallInfo fcinfo, int max_attempts)
 	return options;
 }
 
-[[noreturn]] void
-raise_not_supported(char const *argument)
+text *
+ordering_key_argument(FunctionCallInfo fcinfo, int number)
 {
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s is not supported yet", argument)));
-	pg_unreachable();
+	if (PG_ARGISNULL(number))
+		return nullptr;
+	text *const key = PG_GETARG_TEXT_PP(number);
+	if (int const length = VARSIZE_ANY_EXHDR(key); length < 1 || length > ordering_key_max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("length of ordering_key is out of range"),
+						errdetail("It must be between 1 and %d bytes.", ordering_key_max)));
+	return key;
 }
 
 void
@@ -159,7 +165,7 @@ jobs_of(FunctionCallInfo fcinfo, Options const &options, int &count)
 core::JobId
 insert_job(catalog::Queue const &queue, store::NewJob &job)
 {
-	job.id = board::reserve_id(queue, job.priority, job.run_at);
+	job.id = board::reserve_id(queue, job.priority, job.run_at, store::hash_of_key(job.ordering_key));
 	FAULT_POINT("enqueue: after reserve");
 	store::append_jobs(queue.id, &job, 1);
 	FAULT_POINT("enqueue: after insert");
@@ -174,8 +180,7 @@ ONCEQ_FUNCTION(onceq_enqueue)
 	catalog::Queue const queue = producers_queue(fcinfo);
 	require_argument(fcinfo, 1, "payload");
 	Options options = options_of(fcinfo, 3);
-	if (!PG_ARGISNULL(9))
-		raise_not_supported("ordering_key");
+	options.ordering_key = ordering_key_argument(fcinfo, 9);
 	options.own = own_options(fcinfo, 10);
 	store::NewJob job = new_job(options, PG_GETARG_DATUM(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2),
 										  !PG_ARGISNULL(2));

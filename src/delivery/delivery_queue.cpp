@@ -94,6 +94,7 @@ ONCEQ_FUNCTION(onceq_purge_queue)
 	int64 purged = board::seize_jobs(queue, core::JobState::waiting, 1, last, cancel_run, &id);
 	for (int priority = 0; priority <= core::priority_max; priority++)
 		purged += board::seize_jobs(queue, core::ready_at(priority), 1, last, cancel_run, &id);
+	purged += board::seize_jobs(queue, core::JobState::blocked, 1, last, cancel_run, &id);
 	PG_RETURN_INT64(purged);
 }
 

@@ -27,10 +27,11 @@ struct Redrive
 	int64 done;
 };
 
+// blocked: dead, and in the way of its ordering key; or a job of a key that waits, which is no matter here.
 bool
-has_ended(core::JobState state)
+may_have_ended(core::JobState state)
 {
-	return state == core::JobState::none;
+	return state == core::JobState::none || state == core::JobState::blocked;
 }
 
 struct DeadJob
@@ -96,7 +97,7 @@ redrive_job(Redrive &redrive, core::JobId id, core::JobState &is)
 	// Looked at first without owning it: most of what is asked for may live again already.
 	if (!may_live_again(store::read_history(queue, id)) || !reopen(redrive, core::segment_of(id)))
 		return false;
-	board::Entry *const seized = board::seize_job_if(redrive.queue, id, has_ended, is);
+	board::Entry *const seized = board::seize_job_if(redrive.queue, id, may_have_ended, is);
 	if (seized == nullptr)
 		return false;
 	store::History const history = store::read_history(queue, id);
@@ -104,7 +105,9 @@ redrive_job(Redrive &redrive, core::JobId id, core::JobState &is)
 	store::read_jobs(queue, id, id, visit_dead_job, &job);
 	if (!may_live_again(history) || !job.exists)
 	{
-		board::settle_job(seized, false, false, 0, core::wall_always);
+		// Others redrove it meanwhile. A job of a key that is ready too early does no harm: the claim blocks it again.
+		bool const lives = job.exists && (!history.is_finished() || history.due_at == core::wall_never);
+		board::settle_job(seized, lives, history.any, job.priority, history.due_at);
 		return false;
 	}
 	core::Wall const due = next_due(redrive);

@@ -148,7 +148,7 @@ replace_job(Attempt const &attempt, core::JobId old, store::NewJob &job)
 bool
 is_available(core::JobState state)
 {
-	return state == core::JobState::waiting || core::is_ready(state);
+	return state == core::JobState::waiting || state == core::JobState::blocked || core::is_ready(state);
 }
 
 enum class Verdict

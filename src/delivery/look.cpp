@@ -280,6 +280,10 @@ describe_job(Looker &looker, store::Job const &job, char const **state)
 		fill_running(filler, live);
 		*state = "running";
 	}
+	else if (live.state == core::JobState::blocked && history.is_finished())
+		*state = fill_finished(filler, looker, job, history, due);
+	else if (live.state == core::JobState::blocked)
+		*state = "ready";
 	else if (live.state == core::JobState::waiting)
 		*state = "scheduled";
 	else if (core::is_ready(live.state))

@@ -90,8 +90,11 @@ next_live(Listing const &listing, core::JobId start)
 	else if (strcmp(listing.state, "running") == 0)
 		consider(core::JobState::leased);
 	else
+	{
+		consider(core::JobState::blocked);
 		for (int priority = 0; priority <= core::priority_max; priority++)
 			consider(core::ready_at(priority));
+	}
 	return lowest;
 }
 

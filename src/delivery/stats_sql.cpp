@@ -41,6 +41,7 @@ struct Numbers
 	std::int64_t ready;
 	std::int64_t scheduled;
 	std::int64_t running;
+	std::int64_t blocked;
 	core::JobId oldest_ready; // 0: none is ready
 };
 
@@ -54,6 +55,7 @@ read_numbers(board::Handle const &handle)
 	numbers.counters = board->counters;
 	numbers.scheduled = board->map.count(core::JobState::waiting);
 	numbers.running = board->map.count(core::JobState::leased);
+	numbers.blocked = board->map.count(core::JobState::blocked);
 	for (int priority = 0; priority <= core::priority_max; priority++)
 	{
 		numbers.ready += board->map.count(core::ready_at(priority));
@@ -99,6 +101,7 @@ put_stats(ReturnSetInfo *result, catalog::Queue const &queue)
 		Int64GetDatum(counters.expired),
 		Int64GetDatum(counters.restored),
 		Int64GetDatum(counters.held_back),
+		Int64GetDatum(numbers.blocked),
 	};
 	bool nulls[lengthof(values)] = {};
 	nulls[4] = !has_age;

@@ -40,7 +40,7 @@ until_claimable(catalog::Queue const &queue)
 	core::Limits const limits = limits_of(queue);
 	core::Monotonic const now = base::now_monotonic();
 	board::Locked board(handle.index);
-	if (!board.stands_for(handle.key) || core::ready_count(*board) == 0)
+	if (!board.stands_for(handle.key) || (core::ready_count(*board) == 0 && board->keys.waiting() == 0))
 		return never;
 	if (core::allowed(*board, limits, 1, now) > 0)
 		return 0;

@@ -16,12 +16,12 @@ Index::~Index()
 }
 
 void
-Index::insert(Relation heap, ItemPointer tid, Datum key)
+Index::insert(Relation heap, ItemPointer tid, Keys const &keys)
 {
 	if (relation_ == nullptr)
 		open();
-	bool is_null = false;
-	index_insert(relation_, &key, &is_null, tid, heap, info_->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+	bool nulls[index_keys_max] = {};
+	index_insert(relation_, const_cast<Datum *>(keys.data()), nulls, tid, heap, info_->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
 				 false, info_);
 }
 

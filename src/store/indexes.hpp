@@ -2,6 +2,7 @@
 // Entering appended rows in indexes, without the executor.
 #pragma once
 
+#include <array>
 #include <initializer_list>
 
 #include "base/postgres.hpp"
@@ -15,6 +16,9 @@ extern "C" {
 
 namespace onceq::store {
 
+inline constexpr int index_keys_max = 2;
+using Keys = std::array<Datum, index_keys_max>; // none is null
+
 // One index, opened for a batch of insertions when the first row of it belongs there.
 class Index : base::NotCopyable
 {
@@ -22,7 +26,13 @@ class Index : base::NotCopyable
 	explicit Index(Oid oid) : oid_(oid), context_(CurrentMemoryContext) {}
 	~Index();
 
-	void insert(Relation heap, ItemPointer tid, Datum key);
+	void
+	insert(Relation heap, ItemPointer tid, Datum key)
+	{
+		insert(heap, tid, {key, Datum{0}});
+	}
+
+	void insert(Relation heap, ItemPointer tid, Keys const &keys);
 
   private:
 	void open();

@@ -7,6 +7,7 @@
 // its transaction ends; the drop takes AccessExclusiveLock, and never waits for it.
 #pragma once
 
+#include "core/key_table.hpp"
 #include "core/state_map.hpp"
 #include "core/time.hpp"
 
@@ -103,6 +104,7 @@ struct Tables
 	Oid jobs;
 	Oid jobs_by_id;
 	Oid jobs_by_due; // partial: delayed jobs
+	Oid jobs_by_key; // partial: jobs with an ordering key, by its hash and id
 	Oid outcomes;
 	Oid outcomes_by_id;  // partial: all but acks
 	Oid outcomes_by_ack; // some of the acks: see anchors.hpp
@@ -155,7 +157,7 @@ struct NewOutcome
 	core::JobId last_id;
 	Outcome outcome;
 	int attempt;
-	core::Wall due_at; // wall_always: none, or at once
+	core::Wall due_at; // wall_always: none, or at once; wall_never: dead, and blocks its ordering key
 	char const *worker; // nullptr or empty: none
 	text const *detail; // nullptr: none; at most detail_length_max bytes are kept
 };
@@ -191,6 +193,14 @@ void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit,
 
 // The same of moved jobs, of any segment.
 void read_moved_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument);
+
+// The jobs of an ordering key with ids first … last in one segment, by id, as read_jobs finds them.
+using VisitKeyedJob = bool (*)(core::JobId id, int priority, void *argument);
+void read_jobs_of_key(int32 queue, core::SegmentNumber segment, core::KeyHash key, core::JobId first,
+					  core::JobId last, VisitKeyedJob visit, void *argument);
+
+// nullptr: no_key.
+core::KeyHash hash_of_key(text const *ordering_key);
 
 // What became of a job so far, from its outcomes other than acks and those of whole runs.
 struct History

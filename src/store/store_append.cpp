@@ -156,13 +156,16 @@ append_jobs(int32 queue, NewJob const *job, int count)
 	Table const heap(queue, job[0].id, &Tables::jobs, job_column_count);
 	Index by_id(heap.segment().jobs_by_id);
 	Index by_due(heap.segment().jobs_by_due);
-	OtherIndexes others(heap, {heap.segment().jobs_by_id, heap.segment().jobs_by_due});
+	Index by_key(heap.segment().jobs_by_key);
+	OtherIndexes others(heap, {heap.segment().jobs_by_id, heap.segment().jobs_by_due, heap.segment().jobs_by_key});
 	TimestampTz const now = base::now_wall().us;
 	CommandId const command = GetCurrentCommandId(true);
 	auto const add_to_indexes = [&](ItemPointer tid, NewJob const &added) {
 		by_id.insert(heap, tid, Int64GetDatum(added.id));
 		if (added.run_at != core::wall_always)
 			by_due.insert(heap, tid, TimestampTzGetDatum(added.run_at.us));
+		if (added.ordering_key != nullptr)
+			by_key.insert(heap, tid, {Int64GetDatum(static_cast<int64>(hash_of_key(added.ordering_key))), Int64GetDatum(added.id)});
 	};
 
 	if (count == 1)

@@ -9,6 +9,8 @@
 #include "store/store_columns.hpp"
 
 extern "C" {
+#include <catalog/pg_collation.h>
+#include <utils/builtins.h>
 #include <utils/rel.h>
 }
 
@@ -158,6 +160,37 @@ read_moved_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit
 {
 	IndexScan scan(queue, stay, &Tables::jobs, &Tables::jobs_by_id);
 	read_by_id(scan, first, last, visit, argument);
+}
+
+void
+read_jobs_of_key(int32 queue, core::SegmentNumber segment, core::KeyHash key, core::JobId first, core::JobId last,
+				 VisitKeyedJob visit, void *argument)
+{
+	// Of a segment that was dropped, the unfinished jobs were moved.
+	bool const dropped = !OidIsValid(find_tables(queue, segment).jobs);
+	IndexScan scan(queue, dropped ? stay : segment, &Tables::jobs, &Tables::jobs_by_key);
+	ScanKeyData keys[3];
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(static_cast<int64>(key)));
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
+	scan.begin(keys, 3);
+	while (TupleTableSlot *const slot = scan.next())
+	{
+		CHECK_FOR_INTERRUPTS();
+		slot_getsomeattrs(slot, job_priority);
+		if (!visit(DatumGetInt64(value(slot, job_id)), small_or_zero(slot, job_priority), argument))
+			break;
+	}
+}
+
+core::KeyHash
+hash_of_key(text const *ordering_key)
+{
+	if (ordering_key == nullptr)
+		return core::no_key;
+	Datum const hash = DirectFunctionCall2Coll(hashtextextended, C_COLLATION_OID, PointerGetDatum(ordering_key),
+											   Int64GetDatum(0));
+	return static_cast<core::KeyHash>(DatumGetInt64(hash)) | 1;
 }
 
 History

@@ -53,6 +53,10 @@ constexpr char tables_of_segment[] =
 	" WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);"
 	"CREATE UNIQUE INDEX j?_id ON onceq_data.j? (id);"
 	"CREATE INDEX j?_due ON onceq_data.j? (run_at) WHERE run_at IS NOT NULL;"
+	// As store::hash_of_key says; never 0.
+	"CREATE INDEX j?_key ON onceq_data.j?"
+	" ((pg_catalog.hashtextextended(ordering_key COLLATE pg_catalog.\"C\", 0) OPERATOR(pg_catalog.|) 1), id)"
+	" WHERE ordering_key IS NOT NULL;"
 	"CREATE INDEX o?_id ON onceq_data.o? (first_id) WHERE outcome <> 'a';"
 	"CREATE INDEX o?_ack ON onceq_data.o? (first_id) WHERE outcome = 'a' AND last_id - first_id >= 0;"
 	"CREATE INDEX o?_due ON onceq_data.o? (due_at) WHERE due_at IS NOT NULL;"

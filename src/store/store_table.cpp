@@ -67,6 +67,7 @@ look_up(int32 queue, core::SegmentNumber number)
 		.jobs = find_oid(schema, 'j', name, ""),
 		.jobs_by_id = find_oid(schema, 'j', name, "_id"),
 		.jobs_by_due = find_oid(schema, 'j', name, "_due"),
+		.jobs_by_key = find_oid(schema, 'j', name, "_key"),
 		.outcomes = find_oid(schema, 'o', name, ""),
 		.outcomes_by_id = find_oid(schema, 'o', name, "_id"),
 		.outcomes_by_ack = find_oid(schema, 'o', name, "_ack"),
@@ -75,7 +76,8 @@ look_up(int32 queue, core::SegmentNumber number)
 		.results_by_id = find_oid(schema, 'r', name, "_id"),
 	};
 	bool const complete = OidIsValid(tables.jobs) && OidIsValid(tables.jobs_by_id) &&
-						  OidIsValid(tables.jobs_by_due) && OidIsValid(tables.outcomes) &&
+						  OidIsValid(tables.jobs_by_due) && OidIsValid(tables.jobs_by_key) &&
+						  OidIsValid(tables.outcomes) &&
 						  OidIsValid(tables.outcomes_by_id) &&
 						  OidIsValid(tables.outcomes_by_ack) && OidIsValid(tables.outcomes_by_due) &&
 						  OidIsValid(tables.results) && OidIsValid(tables.results_by_id);

@@ -20,6 +20,7 @@ namespace {
 constexpr Chore chores[] = {
 	{"expire leases", Duty::recover, delivery::expire_leases},
 	{"promote due jobs", Duty::recover, delivery::promote_due},
+	{"move ordering keys on", Duty::recover, delivery::move_keys_on},
 	{"prepare room", Duty::maintain, board::keep_room, true},
 	{"keep the lease journal", Duty::maintain, board::keep_journal, true},
 	{"keep segments", Duty::maintain, board::keep_segments},

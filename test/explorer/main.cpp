@@ -7,6 +7,7 @@
 #include "delivery.hpp"
 #include "due.hpp"
 #include "journal.hpp"
+#include "keys.hpp"
 #include "segment.hpp"
 
 #include <algorithm>
@@ -59,6 +60,7 @@ add_full(std::vector<Variant> &variants)
 	variants.push_back({"segment", "", [] { return explore(SegmentOptions{}); }});
 	variants.push_back({"journal", "", [] { return explore(JournalOptions{}); }});
 	variants.push_back({"audit", "", [] { return explore(AuditOptions{}); }});
+	variants.push_back({"keys: 2 jobs, 2 claimers, a crash", "", [] { return explore(KeyOptions{KeyGuard::none, 1}); }});
 }
 
 // ---- without one guard, or without two that cover each other
@@ -170,6 +172,14 @@ constexpr Without<AuditOptions> without_audit[] = {
 	{"restores on abort", AuditGuard::restores_on_abort, "LOST"},
 };
 
+constexpr Without<KeyOptions> without_key[] = {
+	{"lower jobs are checked", KeyGuard::lower_jobs_are_checked, "TOO-EARLY"},
+	{"rows are read when the key is owned", KeyGuard::rows_are_read_when_the_key_is_owned, "TOO-EARLY"},
+	{"the end puts the key on the list", KeyGuard::the_end_puts_the_key_on_the_list, "STUCK"},
+	{"a walk that was overtaken raises nothing", KeyGuard::a_walk_that_was_overtaken_raises_nothing, "TOO-EARLY"},
+	{"a look that fails is repeated", KeyGuard::a_look_that_fails_is_repeated, "STUCK"},
+};
+
 template <typename Options, std::size_t size>
 void
 add_each(std::vector<Variant> &variants, char const *model, Without<Options> const (&list)[size])
@@ -212,6 +222,7 @@ add_without(std::vector<Variant> &variants)
 	add_each(variants, "segment", without_segment);
 	add_each(variants, "journal", without_journal);
 	add_each(variants, "audit", without_audit);
+	add_each(variants, "keys", without_key);
 }
 
 // Runs a variant and prints its line; false: not as expected.

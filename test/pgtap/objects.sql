@@ -96,7 +96,8 @@ SELECT is_empty($$ SELECT oid::regclass FROM pg_class WHERE relnamespace = 'once
 SELECT is_empty($$ SELECT attname FROM pg_attribute WHERE attrelid = (SELECT privileges FROM onceq.queues WHERE queue = 'objects') AND attnum > 0 $$, 'the table that carries the privileges has no columns');
 SELECT is_empty($$ SELECT conname FROM pg_constraint WHERE connamespace = 'onceq_data'::regnamespace AND contype IN ('f', 'c', 't', 'x') $$, 'no constraints that could call something');
 SELECT is_empty($$ SELECT adrelid::regclass FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid WHERE c.relnamespace = 'onceq_data'::regnamespace $$, 'no defaults that could call something');
-SELECT is_empty($$ SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'onceq_data'::regnamespace AND i.indexprs IS NOT NULL $$, 'no expressions in indexes');
+SELECT is_empty($$ SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'onceq_data'::regnamespace AND i.indexprs IS NOT NULL
+	AND pg_get_indexdef(i.indexrelid, 1, true) <> '(hashtextextended(ordering_key COLLATE "C", 0::bigint) | 1::bigint)' $$, 'no expressions in indexes that could call something, but the hash of the ordering key');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -23,13 +23,13 @@ INSERT INTO promised VALUES
 	('enqueue', 'queue text, payload jsonb, headers jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, unique_mode text DEFAULT ''skip''::text, unique_for interval DEFAULT NULL::interval, ordering_key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, soft_time_limit interval DEFAULT NULL::interval, hard_time_limit interval DEFAULT NULL::interval', 'bigint'),
 	('find_unique', 'queue text, unique_key text', 'bigint'),
 	('enqueue_many', 'queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL::jsonb[], priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval', 'SETOF bigint'),
-	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
+	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone, ordering_key text)'),
 	('next_claim_at', 'queue text', 'timestamp with time zone'),
-	('claim_any', 'queues text[], weights integer[] DEFAULT NULL::integer[], count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(queue text, id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
+	('claim_any', 'queues text[], weights integer[] DEFAULT NULL::integer[], count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(queue text, id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone, ordering_key text)'),
 	('ack', 'token bigint', 'bigint'),
 	('ack', 'token bigint, id bigint, result jsonb DEFAULT NULL::jsonb', 'bigint'),
 	('ack', 'token bigint, ids bigint[]', 'bigint'),
-	('ack_and_claim', 'token bigint, queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone)'),
+	('ack_and_claim', 'token bigint, queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone, ordering_key text)'),
 	('nack', 'token bigint, id bigint, error text DEFAULT NULL::text, retry_in interval DEFAULT NULL::interval', 'timestamp with time zone'),
 	('reject', 'token bigint, id bigint, error text DEFAULT NULL::text', 'void'),
 	('release', 'token bigint, id bigint DEFAULT NULL::bigint', 'void'),
@@ -89,7 +89,7 @@ SELECT lives_ok($$ SELECT * FROM onceq.claim(queue => 'named', count => 2, lease
 SELECT lives_ok($$ SELECT onceq.create_consumer(consumer => 'named', retention => '1 day', if_not_exists => true) $$, 'create_consumer by names');
 SELECT lives_ok($$ SELECT onceq.once(consumer => 'named', event_id => '1', topic => 't'), onceq.once_many('named', event_ids => '{1,2}', topic => 't'), onceq.is_processed('named', event_id => '1') $$, 'once by names');
 SELECT lives_ok($$ SELECT * FROM onceq.claim_any(queues => '{named}', weights => '{1}', count => 2, lease => '1 min', wait => '0', worker => 'w', hold => 'time') $$, 'claim_any by names');
-SELECT lives_ok($$ SELECT * FROM onceq.claim('named') UNION ALL SELECT id, token, attempt, payload, headers, priority, enqueued_at, lease_until FROM onceq.claim_any('{named}') $$, 'literals of unknown type find their function');
+SELECT lives_ok($$ SELECT * FROM onceq.claim('named') UNION ALL SELECT id, token, attempt, payload, headers, priority, enqueued_at, lease_until, ordering_key FROM onceq.claim_any('{named}') $$, 'literals of unknown type find their function');
 
 -- Columns that clients name.
 SELECT set_eq($$ SELECT attnum::int, attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'onceq.job_info'::regclass AND attnum > 0 $$,
@@ -107,7 +107,7 @@ SELECT set_eq($$ SELECT c.relname::text, string_agg(a.attname, ' ' ORDER BY a.at
 		('processed_event_duplicates', 'consumer event_id times first_processed_at last_processed_at'),
 		('processed_events', 'consumer event_id topic processed_at'),
 		('leases', 'queue worker role pid hold state jobs claimed_at expires_in journalled'),
-		('queue_stats', 'queue ready scheduled running oldest_ready_age enqueued claims delivered succeeded failed dead cancelled released expired restored held_back'),
+		('queue_stats', 'queue ready scheduled running oldest_ready_age enqueued claims delivered succeeded failed dead cancelled released expired restored held_back blocked'),
 		('queues', 'queue lease max_attempts backoff_base backoff_factor backoff_max backoff_jitter retention segment_age soft_time_limit hard_time_limit on_dead_key max_running max_running_per_key rate_limit rate_period rate_burst durable_leases priority_ageing dead_letter_queue archive_to paused created_at privileges'),
 		('worker_chores', 'database chore runs last_run duration_ms next_run failures last_error'),
 		('workers', 'database pid state since failed_starts next_start') $$, 'columns of the views');

@@ -9,7 +9,7 @@ use Test::More;
 plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
 
 my $node = fault_node('faults_worker');
-for my $point (points_for(qw(expire due keys spread journal fail pre-commit)))
+for my $point (points_for(qw(expire due keys turns spread journal fail pre-commit)))
 {
 	for my $action (qw(error fatal kill))
 	{

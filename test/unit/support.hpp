@@ -19,7 +19,7 @@ inline std::ostream &
 operator<<(std::ostream &out, JobState state)
 {
 	static constexpr std::array<char const *, 6> names = {"none",   "reserved", "waiting",
-														  "leased", "seized",   "5"};
+														  "leased", "seized",   "blocked"};
 	if (is_ready(state))
 		return out << "ready" << priority_of(state);
 	return out << names[static_cast<std::size_t>(state)];
