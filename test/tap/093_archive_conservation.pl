@@ -1,6 +1,6 @@
 # Conservation: while writers and readers use a table of events that is archived in batches, and backends, the
 # archiving process, the worker and the postmaster are killed at random points, every row that was committed
-# is in the table or in its archive: none is lost, none is there twice. Runs until 100,000 rows are archived.
+# is in the table or in its archive: none is lost, none is there twice. Runs until a million rows are archived.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -9,12 +9,12 @@ use Test::More;
 use OnceqNode;
 use OnceqArchive;
 
-my ($first, $chunks, $chunk) = (60_000, 80, 500);
+my ($first, $chunks, $chunk) = (900_000, 80, 1250);
 my $seed = $ENV{ONCEQ_SEED} // time;
 srand($seed);
 note("ONCEQ_SEED=$seed");
 
-my $node = archive_node('conservation', autovacuum => 'off', 'onceq.archive_batches_per_second' => 200);
+my $node = archive_node('conservation', autovacuum => 'off', 'onceq.archive_batches_per_second' => 100);
 query($node, q{CREATE TABLE audit_events (id bigint PRIMARY KEY, at timestamptz NOT NULL, body text)});
 query($node, q{CREATE INDEX ON audit_events (at)});
 query($node, q{CREATE TABLE committed (chunk int PRIMARY KEY)});
@@ -27,7 +27,7 @@ sub insert_chunk
 }
 query($node, insert_chunk(0, $first, 0));
 query($node, q{INSERT INTO audit_events SELECT -i, now() + interval '1 day', 'young' FROM generate_series(1, 100) i});
-query($node, q{SELECT onceq.set_archive_policy('audit_events', 'at', '1 day', 'audit_archive', batch => 500)});
+query($node, q{SELECT onceq.set_archive_policy('audit_events', 'at', '1 day', 'audit_archive', batch => 1000)});
 
 # Reads while a batch may be under way see each row once.
 sub look
@@ -94,7 +94,7 @@ cmp_ok($kills, '>=', 4, "processes were killed ($kills)");
 # The archive has all that is old, when it has come to rest.
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 100 FROM audit_events}), 'everything old is archived in the end');
 my $committed = query($node, "SELECT sum(CASE chunk WHEN 0 THEN $first ELSE $chunk END) FROM committed");
-cmp_ok($committed, '>=', 90_000, "rows were written ($committed)");
+cmp_ok($committed, '>=', 985_000, "rows were written ($committed)");
 is(query($node, q{SELECT count(*), count(DISTINCT id) FROM audit_archive}), "$committed|$committed", 'source + archive = inserted: none lost, none twice');
 is(query($node, "SELECT count(*) FROM audit_archive WHERE CASE WHEN id <= $first THEN 0 ELSE (id - $first - 1) / $chunk + 1 END NOT IN (SELECT chunk FROM committed)"),
 	0, 'none that was not committed');

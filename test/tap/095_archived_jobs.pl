@@ -130,7 +130,13 @@ SKIP:
 			}
 			ok($met, "$action at $point: met");
 			$node->poll_query_until('postgres', 'SELECT true');
-			until ($node->psql('postgres', 'ALTER ROLE onceq_worker RESET onceq.fault') == 0 || time > $deadline) { }
+			my ($failed, $since) = (1);
+			($failed, $since) = $node->psql('postgres', 'ALTER ROLE onceq_worker RESET onceq.fault; SELECT clock_timestamp()')
+			  while $failed && time < $deadline;
+			# Those that began before have the fault still.
+			$node->poll_query_until('postgres', qq{
+				SELECT count(pg_terminate_backend(pid)) = 0 FROM pg_stat_activity
+				WHERE backend_type IN ('onceq worker', 'onceq archiver') AND backend_start < '$since'});
 			query($node, q{SELECT onceq.alter_queue('mail', archive_to => 'public.crash')});
 		}
 	}
