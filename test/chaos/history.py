@@ -12,6 +12,7 @@ from pathlib import Path
 FOREVER = float("inf")
 TERMINAL = ("succeeded", "dead", "cancelled")
 ENDS = ("ack", "nack", "reject", "release")
+AT_ONCE = ("release", "extend")  # they stay, whatever becomes of the transaction
 
 # What may end a hold, the best explanation first. The counted ones are failed attempts.
 CAUSES = ("ack", "reject", "nack", "release", "rollback", "session", "crash", "restart", "expiry")
@@ -57,6 +58,11 @@ class Operation:
     @property
     def name(self):
         return f"{self.client}.{self.n}"
+
+    @property
+    def refused(self):
+        """It has done nothing. What works at once may have worked before its statement was cancelled."""
+        return self.outcome == "fail" and (self.op not in AT_ONCE or self.sqlstate == "OQ001")
 
 
 FIELDS = frozenset(Operation.__slots__)
@@ -335,14 +341,14 @@ class History:
                 job.deliveries.append(delivery)
                 self.by_id[operation.token, number] = delivery
         for operation in self.operations:
-            if operation.op == "extend" and operation.outcome != "fail" and operation.token in self.leases:
+            if operation.op == "extend" and not operation.refused and operation.token in self.leases:
                 self.leases[operation.token].extensions.append(operation)
 
     def _collect_ends(self):
         for operation in self.operations:
-            if operation.op not in ENDS or operation.outcome == "fail":
+            if operation.op not in ENDS or operation.refused:
                 continue
-            if operation.op == "release":  # at once, whatever becomes of the transaction
+            if operation.op in AT_ONCE:
                 known = operation.outcome == "ok"
                 status, begin = "committed" if known else "unknown", operation.t_invoke
                 end = operation.t_return if known else FOREVER

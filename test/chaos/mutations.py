@@ -4,7 +4,7 @@ import random
 from functools import cache
 
 from checker import RULES, Checker
-from history import History
+from history import COUNTED, History, causes_of
 from synthetic import make_history
 from synthetic_server import QUEUES
 
@@ -293,7 +293,8 @@ def set_attempt(case, delivery, attempt):
 
 @breaks("R7")
 def nack_not_counted(case):
-    first, second = case.pick(again(case, "nack"))
+    first, second = case.pick((a, b) for a, b in again(case, "nack")
+                              if all(cause in COUNTED for begin, cause in causes_of(a) if begin <= b.end))
     set_attempt(case, second, first.attempt)
 
 
@@ -486,8 +487,7 @@ def strange_line(case):
 
 @breaks("R13")
 def crash_of_nobody(case):
-    time = case.rng.uniform(50, 60)  # when no fault is active
-    case.final["log"].append([time, case.rng.choice((
+    case.final["log"].append([case.rng.uniform(50, 60), case.rng.choice((  # when no fault is active
         "LOG:  server process (PID 4711) was terminated by signal 9: Killed",
         "LOG:  all server processes terminated; reinitializing"))])
 

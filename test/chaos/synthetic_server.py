@@ -164,6 +164,8 @@ class Server:
         for row in self.held(session, token, ids):
             self.leave(token, row)
             row.state, row.token, row.attempt = "ready", None, row.failed
+        if session.transaction is None and self.rng.random() < 0.2:
+            raise Refused("57014")  # by a timeout that came late
         return {}
 
     def extend(self, token, span):
