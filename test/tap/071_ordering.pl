@@ -16,8 +16,8 @@ my ($keys, $jobs) = (20, 800);
 query($node, q{
 	SELECT onceq.create_queue('work', lease => '2 s', backoff_base => '1 ms', max_attempts => 1000);
 	CREATE TABLE runs (n bigserial, key text, id bigint, began timestamptz, ended timestamptz);
-	CREATE FUNCTION enqueue_some() RETURNS bigint LANGUAGE sql AS
-		$$ SELECT count(onceq.enqueue('work', '1', ordering_key => CASE WHEN random() < 0.9 THEN 'k' || (random() * } . ($keys - 1) . q{)::int END,
+	CREATE FUNCTION enqueue_some(keyed float8) RETURNS bigint LANGUAGE sql AS
+		$$ SELECT count(onceq.enqueue('work', '1', ordering_key => CASE WHEN random() < keyed THEN 'k' || (random() * } . ($keys - 1) . q{)::int END,
 			priority => (random() * 9)::int)) FROM generate_series(1, 10) $$;
 	CREATE FUNCTION work() RETURNS int LANGUAGE plpgsql AS $$
 	DECLARE
@@ -47,9 +47,9 @@ query($node, q{
 
 sub enqueue_all
 {
-	my ($name) = @_;
+	my ($name, $keyed) = @_;
 	$node->pgbench('--no-vacuum --client=4 --transactions=' . (int($jobs / 40)), 0, [qr/processed/], [qr/^$/], 'enqueue',
-		{ $name => 'SELECT enqueue_some()' });
+		{ $name => "SELECT enqueue_some($keyed)" });
 	return;
 }
 
@@ -75,7 +75,7 @@ sub in_order_is
 
 # ---- many at once
 
-enqueue_all('first');
+enqueue_all('first', 0.9);
 $node->pgbench('--no-vacuum --client=6 --transactions=150', 0, [qr/processed/], [qr/^$/], 'six sessions work',
 	{ 'ordering_work' => 'SELECT work()' });
 ok(drain_all(), 'all of them run');
@@ -86,7 +86,7 @@ audit_is_empty($node, 'work', 'at once');
 # ---- a crash, with a backlog, jobs in hand, some of them in leases that are kept
 
 query($node, 'TRUNCATE runs');
-enqueue_all('second');
+enqueue_all('second', 1);    # each job that is claimed next has a key
 query($node, "SELECT work() FROM generate_series(1, 40)");
 query($node, "CREATE TABLE kept AS SELECT token, id, ordering_key AS key FROM onceq.claim('work', 8, lease => '1 h')");
 $node->poll_query_until('postgres', "SELECT bool_and(journalled) FROM onceq.leases WHERE jobs = (SELECT count(*) FROM kept)") or die 'leases are not journalled';
