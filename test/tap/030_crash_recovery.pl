@@ -87,6 +87,8 @@ sub recover
 		is(sqlstate_of($node, "SELECT onceq.extend($token)"), 'OQ001', "$what: nor can it be extended");
 	}
 	audit_is_empty($node, 'mail', $what);
+	cmp_ok(query($node, q{SELECT scheduled FROM onceq.queue_stats WHERE queue = 'mail'}), '>=', scalar @waiting,
+		"$what: what is not due waits, and is not left to claims to find out");
 	my @new = enqueue(3, '');
 	delivers($node, 'mail', [ @$due, map { "$_:1" } @new ], "$what: all that was unfinished is delivered, nothing else");
 	audit_is_empty($node, 'mail', "$what, drained");
