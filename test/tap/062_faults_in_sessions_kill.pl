@@ -4,16 +4,5 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use OnceqFaults;
-use Test::More;
 
-plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
-
-my $node = fault_node('faults_kill');
-for my $point (points_for(qw(enqueue unique claim turns ack fail cancel redrive pre-commit seize audit abort commit)))
-{
-	next if 'kill' ne 'kill' && $point =~ /^(?:abort|commit):/;
-	next if $point eq 'turns: in doubt'; # the worker's
-	run_faulty_session($node, "kill at $point");
-	nothing_lost($node, $point);
-}
-done_testing();
+test_every_step('kill');

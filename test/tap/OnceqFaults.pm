@@ -10,7 +10,23 @@ use OnceqNode;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(fault_node points_for run_faulty_session run_faulty_worker nothing_lost);
+our @EXPORT = qw(fault_node points_for run_faulty_session run_faulty_worker nothing_lost test_every_step);
+
+# A whole test: at each step of a session the fault, and then whether something is lost.
+sub test_every_step
+{
+	my ($action) = @_;
+	plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
+	my $node = fault_node("faults_$action");
+	for my $point (points_for(qw(enqueue unique claim turns ack fail cancel redrive pre-commit seize audit abort commit)))
+	{
+		next if $action ne 'kill' && $point =~ /^(?:abort|commit):/; # in callbacks nothing may be raised
+		next if $point eq 'turns: in doubt'; # the worker's
+		run_faulty_session($node, "$action at $point");
+		nothing_lost($node, $point);
+	}
+	return done_testing();
+}
 
 sub fault_node
 {
