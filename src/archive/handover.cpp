@@ -70,7 +70,7 @@ struct Handover
 	store::Segment segment; // that is copied, if found_segment
 	bool found_segment;
 	MemoryContext segment_context;
-	JobEnds ends;
+	store::EndList ends;
 	Copied copied;
 	int64 jobs;
 	core::Wall started_at;
@@ -155,7 +155,10 @@ begin_segment(void *argument)
 	if (!run.found_segment)
 		return;
 	base::MemoryContextScope const scope(run.segment_context);
-	run.ends = read_job_ends(run.id, run.segment.number);
+	run.ends = {};
+	store::begin_ends(run.ends);
+	store::read_ends(run.id, run.segment.number, store::add_end, &run.ends);
+	store::sort_ends(run.ends);
 }
 
 void

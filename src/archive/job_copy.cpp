@@ -54,7 +54,7 @@ constexpr char insert_columns[] =
 struct Copy
 {
 	catalog::Queue const &queue;
-	JobEnds const &ends;
+	store::EndList const &ends;
 	SPIPlanPtr plan;
 	MemoryContext context; // of one job
 	char const *table;
@@ -105,7 +105,7 @@ set_job(Row &row, catalog::Queue const &queue, store::Job const &job)
 }
 
 void
-set_end(Row &row, catalog::Queue const &queue, JobEnds const &ends, core::JobId id)
+set_end(Row &row, catalog::Queue const &queue, store::EndList const &ends, core::JobId id)
 {
 	store::History const history = store::read_history(queue.id, id);
 	row.set(copy_attempts, Int32GetDatum(history.failed_attempts));
@@ -117,7 +117,7 @@ set_end(Row &row, catalog::Queue const &queue, JobEnds const &ends, core::JobId 
 		row.set(copy_worker, history.worker);
 		return;
 	}
-	store::End const *const end = find_job_end(ends, id);
+	store::End const *const end = store::find_end(ends, id);
 	if (end == nullptr)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("job " INT64_FORMAT " of queue \"%s\" has no end", id, queue.name),
@@ -213,7 +213,7 @@ job_table_of(int32 queue)
 }
 
 Copied
-copy_jobs(catalog::Queue const &queue, Oid role, JobTable const &table, JobEnds const &ends,
+copy_jobs(catalog::Queue const &queue, Oid role, JobTable const &table, store::EndList const &ends,
 		  core::SegmentNumber segment, core::JobId from, int64 at_most)
 {
 	base::AsRole as(role);

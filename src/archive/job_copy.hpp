@@ -2,7 +2,7 @@
 // Copying finished jobs, with how they ended, into the archive of their queue.
 #pragma once
 
-#include "archive/job_ends.hpp"
+#include "store/end_list.hpp"
 #include "catalog/catalog.hpp"
 
 namespace onceq::archive {
@@ -26,7 +26,7 @@ struct Copied
 // Copies up to this many jobs of the segment, from an id on, as the role, whose rights are all it has: to look
 // at the jobs, to make the table if it is missing, and to insert. Raises 42501 else, 09000 if a trigger of the
 // table drops rows.
-Copied copy_jobs(catalog::Queue const &queue, Oid role, JobTable const &table, JobEnds const &ends,
+Copied copy_jobs(catalog::Queue const &queue, Oid role, JobTable const &table, store::EndList const &ends,
 				 core::SegmentNumber segment, core::JobId from, int64 at_most);
 
 } // namespace onceq::archive

@@ -79,7 +79,7 @@ ONCEQ_FUNCTION(onceq_job_attempts)
 	require_argument(fcinfo, 1, "id");
 	InitMaterializedSRF(fcinfo, 0);
 	core::JobId const id = PG_GETARG_INT64(1);
-	Looker looker{queue, board_of(queue), {-1, nullptr, 0, 0}, nullptr, false};
+	Looker looker{queue, board_of(queue), {-1, {}}, nullptr, false};
 	bool exists = false;
 	if (id > 0)
 		store::read_jobs(queue.id, id, id, note_exists, &exists);

@@ -80,74 +80,33 @@ look_at_board(board::Handle const &handle, core::JobId id)
 	return live;
 }
 
-bool
-keep_end(store::End const &end, void *argument)
-{
-	Ends &ends = *static_cast<Ends *>(argument);
-	if (ends.count == ends.capacity)
-	{
-		ends.capacity *= 2;
-		ends.end = static_cast<store::End *>(repalloc_huge(ends.end, sizeof(store::End) * ends.capacity));
-	}
-	ends.end[ends.count] = end;
-	ends.end[ends.count].worker = end.worker != nullptr ? pstrdup(end.worker) : nullptr;
-	ends.count++;
-	return true;
-}
-
-int
-compare_ends(void const *left, void const *right)
-{
-	core::JobId const a = static_cast<store::End const *>(left)->first_id;
-	core::JobId const b = static_cast<store::End const *>(right)->first_id;
-	return (a > b) - (a < b);
-}
-
-// Forgets what was read before.
+// Of a whole segment, or those near a job.
 void
-begin_ends(Ends &ends, core::SegmentNumber segment)
+read_ends(Looker &looker, core::JobId id, core::SegmentNumber segment)
 {
-	if (ends.end == nullptr)
-	{
-		ends.capacity = 64;
-		ends.end = static_cast<store::End *>(palloc(sizeof(store::End) * ends.capacity));
-	}
-	ends.count = 0;
-	ends.whole_segment = segment;
-}
-
-store::End const *
-search_ends(Ends const &ends, core::JobId id)
-{
-	int low = 0;
-	int high = ends.count;
-	while (low < high)
-	{
-		int const middle = (low + high) / 2;
-		if (ends.end[middle].last_id < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < ends.count && ends.end[low].first_id <= id ? &ends.end[low] : nullptr;
+	looker.ends.whole_segment = segment;
+	store::EndList &list = looker.ends.list;
+	store::begin_ends(list);
+	if (segment < 0)
+		store::read_ends_near(looker.queue.id, id, !looker.lists, store::add_end, &list);
+	else
+		store::read_ends(looker.queue.id, segment, store::add_end, &list);
+	store::sort_ends(list);
 }
 
 store::End const *
 find_end(Looker &looker, core::JobId id)
 {
-	Ends &ends = looker.ends;
+	Ends const &ends = looker.ends;
 	core::SegmentNumber const segment = core::segment_of(id);
-	if (store::End const *const known = search_ends(ends, id); known != nullptr || ends.whole_segment == segment)
+	if (store::End const *const known = store::find_end(ends.list, id);
+		known != nullptr || ends.whole_segment == segment)
 		return known;
-	begin_ends(ends, -1);
-	store::read_ends_near(looker.queue.id, id, !looker.lists, keep_end, &ends);
-	qsort(ends.end, ends.count, sizeof(store::End), compare_ends);
-	if (store::End const *const near = search_ends(ends, id))
+	read_ends(looker, id, -1);
+	if (store::End const *const near = store::find_end(ends.list, id))
 		return near;
-	begin_ends(ends, segment);
-	store::read_ends(looker.queue.id, segment, keep_end, &ends);
-	qsort(ends.end, ends.count, sizeof(store::End), compare_ends);
-	return search_ends(ends, id);
+	read_ends(looker, id, segment);
+	return store::find_end(ends.list, id);
 }
 
 // Fills one tuple of onceq.job_info.

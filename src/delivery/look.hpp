@@ -3,17 +3,16 @@
 #pragma once
 
 #include "delivery/delivery.hpp"
+#include "store/end_list.hpp"
 #include "store/store.hpp"
 
 namespace onceq::delivery {
 
-// Ends of jobs that were read, sorted by id, so that many jobs can be looked up after one reading.
+// Ends of jobs that were read.
 struct Ends
 {
 	core::SegmentNumber whole_segment; // all of it was read; -1: ends near a job
-	store::End *end;             // palloc'd, with their workers
-	int count;
-	int capacity;
+	store::EndList list;
 };
 
 // On a standby there are no boards: jobs are looked up in the tables alone.

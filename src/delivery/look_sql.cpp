@@ -172,7 +172,7 @@ ONCEQ_FUNCTION(onceq_job)
 	catalog::Queue const queue = lookers_queue(fcinfo);
 	require_argument(fcinfo, 1, "id");
 	core::JobId const id = PG_GETARG_INT64(1);
-	One one{{queue, board_of(queue), {-1, nullptr, 0, 0}, nullptr, false}, nullptr};
+	One one{{queue, board_of(queue), {-1, {}}, nullptr, false}, nullptr};
 	if (get_call_result_type(fcinfo, nullptr, &one.looker.desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	one.looker.desc = BlessTupleDesc(one.looker.desc);
@@ -191,7 +191,7 @@ ONCEQ_FUNCTION(onceq_jobs)
 	require_argument(fcinfo, 2, "after_id");
 	require_argument(fcinfo, 3, "count");
 	auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-	Listing listing{{queue, board_of(queue), {-1, nullptr, 0, 0}, result->setDesc, true},
+	Listing listing{{queue, board_of(queue), {-1, {}}, result->setDesc, true},
 					result,
 					state_argument(fcinfo, 1),
 					PG_GETARG_INT32(3),

@@ -2,6 +2,7 @@
 // How jobs and their attempts ended: acks, which are indexed by few of them only (anchors.hpp), and what was cancelled in whole runs.
 #include "core/lease.hpp"
 
+#include "base/make_room.hpp"
 #include "store/anchors.hpp"
 #include "store/scan.hpp"
 #include "store/store.hpp"
@@ -191,12 +192,7 @@ read_attempts(int32 queue, core::JobId id, VisitAttempt visit, void *argument)
 		scan.begin(&key, 1);
 		while (TupleTableSlot *const slot = scan.next())
 		{
-			// Doubled when full, which is at each power of two.
-			if ((list.count & (list.count - 1)) == 0)
-			{
-				Size const size = sizeof(EndedAttempt) * Max(list.count * 2, 1);
-				list.attempt = static_cast<EndedAttempt *>(list.attempt != nullptr ? repalloc(list.attempt, size) : palloc(size));
-			}
+			base::make_room(list.attempt, list.count);
 			list.attempt[list.count++] = attempt_in(slot);
 		}
 	}

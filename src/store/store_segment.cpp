@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "base/clock.hpp"
+#include "base/make_room.hpp"
 #include "base/scope.hpp"
 #include "catalog/statement.hpp"
 #include "catalog/table.hpp"
@@ -110,13 +111,7 @@ bool
 add_segment(HeapTuple row, TupleDesc desc, void *argument)
 {
 	auto &segments = *static_cast<Segments *>(argument);
-	// Doubled when full, which is at each power of two.
-	if ((segments.count & (segments.count - 1)) == 0)
-	{
-		Size const size = sizeof(Segment) * Max(segments.count * 2, 1);
-		segments.segment = static_cast<Segment *>(
-			segments.segment != nullptr ? repalloc(segments.segment, size) : palloc(size));
-	}
+	base::make_room(segments.segment, segments.count);
 	Datum values[segment_column_count];
 	bool nulls[segment_column_count];
 	catalog::deform(row, desc, segment_column_count, values, nulls);
