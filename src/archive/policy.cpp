@@ -3,6 +3,7 @@
 
 #include "archive/policy.hpp"
 #include "base/clock.hpp"
+#include "base/make_room.hpp"
 #include "base/scope.hpp"
 #include "base/settings.hpp"
 #include "catalog/statement.hpp"
@@ -89,13 +90,7 @@ bool
 add_policy(HeapTuple row, TupleDesc desc, void *argument)
 {
 	auto &policies = *static_cast<Policies *>(argument);
-	// Doubled when full, which is at each power of two.
-	if ((policies.count & (policies.count - 1)) == 0)
-	{
-		Size const size = sizeof(Policy) * Max(policies.count * 2, 1);
-		policies.policy = static_cast<Policy *>(
-			policies.policy != nullptr ? repalloc(policies.policy, size) : palloc(size));
-	}
+	base::make_room(policies.policy, policies.count);
 	policies.policy[policies.count++] = policy_in(row, desc);
 	return true;
 }

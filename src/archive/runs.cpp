@@ -44,22 +44,16 @@ initialise(void *)
 		runs[i] = {};
 }
 
-int
-lock_count()
-{
-	return 1;
-}
-
 } // namespace
 
-constinit base::ShmemItem const runs_item = {"onceq_archive_runs", size, initialise, attach, lock_count};
+constinit base::ShmemItem const runs_item = {"onceq_archive_runs", size, initialise, attach, base::one_lock};
 
 namespace {
 
 LWLock *
 runs_lock()
 {
-	return &GetNamedLWLockTranche(runs_item.name)->lock;
+	return base::lock_of(runs_item);
 }
 
 void

@@ -51,6 +51,18 @@ startup()
 
 } // namespace
 
+int
+one_lock()
+{
+	return 1;
+}
+
+LWLock *
+lock_of(ShmemItem const &item)
+{
+	return &GetNamedLWLockTranche(item.name)->lock;
+}
+
 void
 request_shmem(ShmemItem const *table, int count)
 {

@@ -17,6 +17,10 @@ struct ShmemItem
 	int (*lock_count)(); // LWLocks, in a tranche of the item's name; nullptr: none
 };
 
+// For an item with one lock: its lock_count, and the lock.
+int one_lock();
+LWLock *lock_of(ShmemItem const &item);
+
 // Called once, from _PG_init while libraries are preloaded.
 void request_shmem(ShmemItem const *items, int count);
 

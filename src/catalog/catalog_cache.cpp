@@ -6,6 +6,7 @@
 // never remembered, because its abort need not tell us which.
 #include "core/queue_name.hpp"
 
+#include "base/make_room.hpp"
 #include "base/scope.hpp"
 #include "catalog/catalog.hpp"
 #include "catalog/identity.hpp"
@@ -374,12 +375,7 @@ bool
 add_id(HeapTuple row, TupleDesc desc, void *argument)
 {
 	auto &ids = *static_cast<QueueIds *>(argument);
-	// Doubled when full, which is at each power of two.
-	if ((ids.count & (ids.count - 1)) == 0)
-	{
-		Size const size = sizeof(int32) * Max(ids.count * 2, 1);
-		ids.id = static_cast<int32 *>(ids.id != nullptr ? repalloc(ids.id, size) : palloc(size));
-	}
+	base::make_room(ids.id, ids.count);
 	bool is_null;
 	ids.id[ids.count++] = DatumGetInt32(heap_getattr(row, queue_id, desc, &is_null));
 	return true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "core/queue_name.hpp"
 
+#include "base/make_room.hpp"
 #include "base/require.hpp"
 #include "base/scope.hpp"
 #include "catalog/table.hpp"
@@ -58,13 +59,7 @@ bool
 add_consumer(HeapTuple row, TupleDesc desc, void *argument)
 {
 	auto &consumers = *static_cast<Consumers *>(argument);
-	// Doubled when full, which is at each power of two.
-	if ((consumers.count & (consumers.count - 1)) == 0)
-	{
-		Size const size = sizeof(Consumer) * Max(consumers.count * 2, 1);
-		consumers.consumer = static_cast<Consumer *>(
-			consumers.consumer != nullptr ? repalloc(consumers.consumer, size) : palloc(size));
-	}
+	base::make_room(consumers.consumer, consumers.count);
 	Datum values[consumer_column_count];
 	bool nulls[consumer_column_count];
 	catalog::deform(row, desc, consumer_column_count, values, nulls);

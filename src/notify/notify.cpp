@@ -51,12 +51,6 @@ initialise(void *)
 	}
 }
 
-int
-lock_count()
-{
-	return 1;
-}
-
 // The process may be gone by now: then its latch wakes nobody, or whoever has that place.
 void
 set_latch_of(uint32 procno) noexcept
@@ -67,12 +61,12 @@ set_latch_of(uint32 procno) noexcept
 } // namespace
 
 constinit base::ShmemItem const shmem_item = {"onceq_workers", size, initialise, attach_memory,
-											  lock_count};
+											  base::one_lock};
 
 LWLock *
 table_lock()
 {
-	return &GetNamedLWLockTranche(shmem_item.name)->lock;
+	return base::lock_of(shmem_item);
 }
 
 Slot &

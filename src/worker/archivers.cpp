@@ -68,22 +68,16 @@ initialise(void *)
 		table->archiver[i] = {};
 }
 
-int
-lock_count()
-{
-	return 1;
-}
-
 } // namespace
 
-constinit base::ShmemItem const archivers_item = {"onceq_archivers", size, initialise, attach, lock_count};
+constinit base::ShmemItem const archivers_item = {"onceq_archivers", size, initialise, attach, base::one_lock};
 
 namespace {
 
 LWLock *
 table_lock()
 {
-	return &GetNamedLWLockTranche(archivers_item.name)->lock;
+	return base::lock_of(archivers_item);
 }
 
 // Requires: the table's lock. A place of no process and no booking is anybody's when its pause is over.

@@ -44,22 +44,16 @@ initialise(void *)
 												  .next_run = core::wall_always};
 }
 
-int
-lock_count()
-{
-	return 1;
-}
-
 } // namespace
 
-constinit base::ShmemItem const shmem_item = {"onceq_chores", size, initialise, attach, lock_count};
+constinit base::ShmemItem const shmem_item = {"onceq_chores", size, initialise, attach, base::one_lock};
 
 namespace {
 
 LWLock *
 reports_lock()
 {
-	return &GetNamedLWLockTranche(shmem_item.name)->lock;
+	return base::lock_of(shmem_item);
 }
 
 } // namespace
