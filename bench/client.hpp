@@ -2,26 +2,11 @@
 // A client of a queue, and the rounds it can repeat.
 #pragma once
 
-#include <map>
-#include <optional>
-#include <stdexcept>
-#include <string>
-
 #include "connection.hpp"
+#include "harness.hpp"
 #include "system.hpp"
 
 namespace bench {
-
-struct Options
-{
-	std::string system;
-	std::string scenario;
-	int batch;
-	int clients;
-	double seconds;
-	long backlog;
-	bool snapshot; // held open by another session
-};
 
 // One client: its connection, and the rounds it repeats.
 class Client
@@ -29,6 +14,8 @@ class Client
   public:
 	Client(Statements const &statements, Options const &options) : batch_(options.batch)
 	{
+		if (!statements.next.empty())
+			connection_.prepare("next", statements.next);
 		connection_.prepare("claim", statements.claim);
 		connection_.prepare("ack", statements.ack);
 		if (!statements.ack_and_claim.empty())
@@ -39,6 +26,7 @@ class Client
 		connection_.prepare("commit", "SELECT pg_logical_emit_message(true, '', '')");
 		payload_ = batch_ == 1 ? payload : payload_array(batch_);
 		acks_by_ids_ = statements.acks_by_ids;
+		claims_by_handle_ = !statements.next.empty();
 		round_ = find_round(options.scenario);
 	}
 
@@ -47,6 +35,19 @@ class Client
 	round()
 	{
 		return (this->*round_)();
+	}
+
+	// When the job of the last round was sent; nothing: rounds send it themselves.
+	std::optional<Clock::time_point>
+	sent() const
+	{
+		return {};
+	}
+
+	void
+	enqueue_stamped()
+	{
+		throw std::runtime_error("no scenario yet for jobs that somebody waits for");
 	}
 
 	// Leaves nothing claimed.
@@ -96,10 +97,19 @@ class Client
 		return count;
 	}
 
+	Result
+	claim()
+	{
+		if (!claims_by_handle_)
+			return connection_.execute("claim", {});
+		Result const next = connection_.execute("next", {});
+		return connection_.execute("claim", {next.length(0, 0) == 0 ? nullptr : next.value(0, 0)});
+	}
+
 	std::optional<int>
 	claim_ack()
 	{
-		int const count = take(connection_.execute("claim", {}));
+		int const count = take(claim());
 		if (count == 0)
 			return {};
 		connection_.execute("ack", {handle_.c_str()});
@@ -151,6 +161,7 @@ class Client
 	std::string payload_;
 	std::string handle_; // of what is claimed; empty: nothing
 	bool acks_by_ids_;
+	bool claims_by_handle_;
 	Round round_;
 };
 

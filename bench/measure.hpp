@@ -12,6 +12,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -55,6 +56,16 @@ class Histogram
 		return static_cast<double>(max_) / 1e3;
 	}
 
+	// Every bucket that holds something: its least microseconds, and its count.
+	template <typename Body>
+	void
+	each(Body body) const
+	{
+		for (std::size_t i = 0; i < count_.size(); i++)
+			if (count_[i] > 0)
+				body(static_cast<double>(least_of(i)) / 1e3, count_[i]);
+	}
+
   private:
 	static constexpr int fraction_bits = 5;
 	static constexpr std::uint64_t fractions = 1 << fraction_bits;
@@ -80,6 +91,43 @@ class Histogram
 	std::array<std::uint64_t, (64 - fraction_bits + 1) * fractions> count_{};
 	std::uint64_t total_ = 0;
 	std::uint64_t max_ = 0;
+};
+
+// Jobs done in each quarter of a second.
+class Course
+{
+  public:
+	void
+	add(Clock::duration since_begin, int jobs)
+	{
+		auto const at = static_cast<std::size_t>(since_begin / step);
+		jobs_.resize(std::max(jobs_.size(), at + 1));
+		jobs_[at] += jobs;
+	}
+
+	Course &
+	operator+=(Course const &other)
+	{
+		jobs_.resize(std::max(jobs_.size(), other.jobs_.size()));
+		for (std::size_t i = 0; i < other.jobs_.size(); i++)
+			jobs_[i] += other.jobs_[i];
+		return *this;
+	}
+
+	// Where each step begins, and its jobs a second. The last step is not whole.
+	template <typename Body>
+	void
+	each(Body body) const
+	{
+		double const seconds = std::chrono::duration<double>(step).count();
+		for (std::size_t i = 0; i + 1 < jobs_.size(); i++)
+			body(static_cast<double>(i) * seconds, static_cast<double>(jobs_[i]) / seconds);
+	}
+
+  private:
+	static constexpr auto step = std::chrono::milliseconds(250);
+
+	std::vector<long> jobs_;
 };
 
 // Seconds of processor time so far.
@@ -132,19 +180,18 @@ process_of(std::string const &pid)
 	return process;
 }
 
-// The postmaster of this backend and all its children, the ended ones too.
+// A server's first process and all its children, the ended ones too.
 inline double
-server_cpu(int backend)
+server_cpu(long server)
 {
-	long const postmaster = process_of(std::to_string(backend)).parent;
-	Process const parent = process_of(std::to_string(postmaster));
+	Process const parent = process_of(std::to_string(server));
 	double sum = parent.own + parent.ended_children;
 	for (auto const &entry : std::filesystem::directory_iterator("/proc"))
 	{
 		std::string const name = entry.path().filename();
 		if (name.find_first_not_of("0123456789") != std::string::npos)
 			continue;
-		if (Process const child = process_of(name); child.parent == postmaster)
+		if (Process const child = process_of(name); child.parent == server)
 			sum += child.own;
 	}
 	return sum;
@@ -167,14 +214,14 @@ machine_cpu()
 }
 
 inline Cpu
-cpu_now(int backend)
+cpu_now(long server)
 {
 	rusage self{};
 	getrusage(RUSAGE_SELF, &self);
 	auto const seconds = [](timeval const &time) {
 		return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
 	};
-	return {machine_cpu(), server_cpu(backend), seconds(self.ru_utime) + seconds(self.ru_stime)};
+	return {machine_cpu(), server_cpu(server), seconds(self.ru_utime) + seconds(self.ru_stime)};
 }
 
 } // namespace bench

@@ -16,6 +16,8 @@ COMPARISONS = {
     "unique": ("onceq: enqueue under a unique key of its own, and without", "with", "without"),
     "taken": ("onceq: enqueue under a unique key that is taken, which adds nothing, and without", "with", "without"),
 }
+PEERS = {"pgq": "PgQ"}
+ROUNDS = {"claim_ack": "claim, ack", "cycle": "enqueue, claim, ack", "enqueue": "enqueue"}
 INTRODUCTION = """\
 Medians (least–greatest). A ratio is one of neighbouring runs. Two values in a column are one of each
 side. A round is what a client repeats: p50 and p99 are medians, max is the greatest of all runs.
@@ -91,9 +93,21 @@ def with_snapshot(runs):
     for run in runs:
         cells[run["scenario"], run["batch"], run["system"]][int(run["snapshot"])].append(run)
     for (scenario, batch, system), (without, held) in cells.items():
-        what = {"claim_ack": "claim, ack", "cycle": "enqueue, claim, ack"}[scenario]
+        what = ROUNDS[scenario]
         yield [f"{what} × {batch:.0f}", {"onceq": "onceq"}.get(system, "SKIP LOCKED"), rates(without), rates(held),
                ratios(held, without), latency(without), latency(held), others(without + held)]
+
+
+def beside_peers(sections):
+    """A row per peer, scenario and batch: onceq and the peer, which may work best with another number of clients."""
+    for name in (name for name in sections if name.startswith("peers/")):
+        _, peer, scenario, batch, _ = name.split("/")
+        ours, theirs = ([run for run in sections[name] if (run["system"] == "onceq") == own] for own in (True, False))
+
+        def both(column, form=small):
+            return " / ".join(form(median(run[column] for run in side)) for side in (ours, theirs))
+        yield [PEERS[peer], ROUNDS[scenario], batch, both("clients", whole), rates(ours), rates(theirs),
+               ratios(ours, theirs), both("cpu_us"), latency(ours), latency(theirs), others(ours + theirs)]
 
 
 def floor(runs):
@@ -119,6 +133,11 @@ def report(machine, runs):
         yield from ["## While another session holds a snapshot; 4 clients", ""]
         yield from table(["round", "queue", "jobs/s without", "jobs/s with", "with / without",
                           "p50 / p99 / max ms: without", "with", "others"], with_snapshot(sections["snapshot"]))
+    peers = list(beside_peers(sections))
+    if peers:
+        yield from ["## Other queues; two values in a column: onceq's and theirs", ""]
+        yield from table(["queue", "round", "batch", "clients", "onceq, jobs/s", "it, jobs/s", "ratio",
+                          "server CPU µs/job", "p50 / p99 / max ms: onceq", "it", "others"], peers)
 
 
 def main():

@@ -1,13 +1,14 @@
 #!/bin/bash
-# onceq against a hand-written SKIP LOCKED queue in a throw-away server, behind `make bench`. Prints a
-# report, which is kept in build/bench/report.md, and every single run in build/bench/runs.txt.
+# onceq against a hand-written SKIP LOCKED queue and other queues in throw-away servers, behind `make bench`.
+# Prints a report, which is kept in build/bench/report.md, and every single run in build/bench/runs.txt.
 #
-#   make bench              everything, in less than five minutes
-#   QUICK=1 make bench      the figures that matter most, in less than one
+#   make bench              everything, in about ten minutes
+#   QUICK=1 make bench      the figures that matter most, in less than one; without other queues
 #
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
 #   DURATION=0.6   seconds of one run
-#   SECTIONS="…"   only these: claim backlog lean forms durable enqueue unique taken snapshot
+#   SECTIONS="…"   only these: claim backlog lean forms durable enqueue unique taken snapshot peers
+#   PEERS="…"      only these other queues: pgq
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
 # The load comes from the same machine. What others take of it is reported with each figure.
@@ -16,6 +17,7 @@ cd "$(dirname "$0")/.."
 
 scripts/install_dependencies.sh
 . scripts/server.sh
+. bench/peers.sh
 quick=${QUICK:-}
 pairs=${PAIRS:-3}
 duration=${DURATION:-$([ "$quick" ] && echo 0.4 || echo 0.6)}
@@ -28,7 +30,7 @@ mkdir -p "$out"
 
 # run section=… name=value…: the rest is the driver's
 run() {
-	"$out/driver" "${@:2}" | sed "s/^/$1 /" | tee -a "$out/runs.txt" >&2
+	"$out/driver" "${@:2}" | sed "s|^|$1 |" | tee -a "$out/runs.txt" >&2
 }
 
 # Percent of the processors' time used within a second.
@@ -92,7 +94,7 @@ begin() {
 # measure SECTION SIDES BATCHES CLIENTS [name=value…]: claim and ack, unless a scenario is named
 measure() {
 	local batch clients
-	[[ " ${SECTIONS:-$1} " = *" $1 "* ]] || return 0
+	wants "$1" || return 0
 	for batch in $3; do
 		begin "$1 x $batch"
 		for clients in $4; do
@@ -111,6 +113,8 @@ measure_floor() {
 		done
 	done
 }
+
+wants() { [[ " ${SECTIONS:-$1} " = *" $1 "* ]]; }
 
 measure_backlog() { measure backlog "$both" 100 4 backlog=1000000 seconds=60; }
 
@@ -132,6 +136,7 @@ measure_all() {
 	measure taken "$taken" 1 4 scenario=enqueue backlog=0
 	measure snapshot "$snapshots" 100 4
 	measure snapshot "$snapshots" 1 4 scenario=cycle backlog=0 seconds=3
+	! wants peers || measure_peers
 }
 
 # ---- Where it was measured ----
@@ -148,10 +153,13 @@ describe() {
 		"$(git describe --always --dirty 2>/dev/null || echo 'not from a repository')"
 	echo "settings:$(for name in $settings; do printf ' %s=%s' "$name" "$(psql -XAtc "SHOW $name")"; done)"
 	echo "load: one process on the same machine, unix socket, prepared statements, a transaction each"
+	[ ! -s "$out/skipped.txt" ] || cat "$out/skipped.txt"
 	echo "runs: $pairs of $duration s for each figure, $(date -u +%F)"
 }
 
 stage release >"$work/build.log" 2>&1 || { cat "$work/build.log" && exit 1; }
+if [ "$quick" ] || ! wants peers; then peers=; fi
+install_peers
 g++ -std=c++20 -O2 -Wall -Wextra -I"$("$PG_CONFIG" --includedir)" -o "$out/driver" bench/driver.cpp \
 	-L"$("$PG_CONFIG" --libdir)" -lpq -pthread
 server_start release fsync=on synchronous_commit=on shared_buffers=2GB max_wal_size=16GB checkpoint_timeout=30min

@@ -35,6 +35,7 @@ struct Statements
 {
 	std::string enqueue;       // $1 jsonb
 	std::string enqueue_many;  // $1 jsonb[]
+	std::string next;          // returns a handle that claim gets as $1; empty: claim needs none
 	std::string claim;         // returns id, handle, payload
 	std::string ack;           // $1: the handle of the claim, or its ids
 	std::string ack_and_claim; // $1 the same, or null; empty: it has none
@@ -51,13 +52,15 @@ onceq_statements(std::string const &name, std::string const &batch)
 	return {
 		.enqueue = "SELECT onceq.enqueue(" + queue + ", $1)",
 		.enqueue_many = "SELECT * FROM onceq.enqueue_many(" + queue + ", $1)",
+		.next = "",
 		.claim = "SELECT id, token, payload FROM onceq.claim(" + queue + ", " + batch + ")",
 		.ack = "SELECT onceq.ack($1)",
 		.ack_and_claim =
 			"SELECT id, token, payload FROM onceq.ack_and_claim($1, " + queue + ", " + batch + ")",
 		.acks_by_ids = false,
 		.count_ready = "SELECT ready FROM onceq.queue_stats WHERE queue = " + queue,
-		.fill = "SELECT count(*) FROM onceq.enqueue_many(" + queue + ", array_fill($1::jsonb, "
+		.fill = "SELECT count(*) FROM onceq.enqueue_many(" + queue +
+				", array_fill($1::jsonb, "
 				"ARRAY[$2::int]))",
 		.settle = "SELECT 1", // there is nothing to vacuum
 	};
@@ -86,6 +89,7 @@ skip_locked_statements(std::string const &table, std::string const &set, std::st
 		.enqueue = "INSERT INTO " + table + " (payload) VALUES ($1) RETURNING id",
 		.enqueue_many =
 			"INSERT INTO " + table + " (payload) SELECT unnest($1::jsonb[]) RETURNING id",
+		.next = "",
 		.claim = take,
 		.ack = "DELETE FROM " + table + " WHERE id = ANY ($1::bigint[])",
 		// A statement that does both runs into deadlocks: SKIP LOCKED waits once it follows a row's updates.
@@ -95,6 +99,25 @@ skip_locked_statements(std::string const &table, std::string const &set, std::st
 		.fill =
 			"INSERT INTO " + table + " (payload) SELECT $1::jsonb FROM generate_series(1, $2::int)",
 		.settle = "VACUUM (ANALYZE) " + table,
+	};
+}
+
+// PgQ: one consumer, whose batches are what came between two ticks. fill cuts them to size.
+inline Statements
+pgq_statements(std::string const &batch)
+{
+	return {
+		.enqueue = "SELECT pgq.insert_event('bench', 'job', $1)",
+		.enqueue_many =
+			"SELECT pgq.insert_event('bench', 'job', p::text) FROM unnest($1::jsonb[]) p",
+		.next = "SELECT pgq.next_batch('bench', 'worker')",
+		.claim = "SELECT ev_id, $1::bigint, ev_data FROM pgq.get_batch_events($1)",
+		.ack = "SELECT pgq.finish_batch($1)",
+		.ack_and_claim = "",
+		.acks_by_ids = false,
+		.count_ready = "SELECT pending_events FROM pgq.get_consumer_info('bench', 'worker')",
+		.fill = "CALL bench.fill_pgq($1, $2, " + batch + ")",
+		.settle = "SELECT 1",
 	};
 }
 
@@ -117,6 +140,8 @@ statements_of(std::string const &system, int batch)
 	if (system == "skip_locked_lean")
 		return skip_locked_statements("bench.lean_job", "lease_until = now() + interval '30 s'",
 									  "lease_until IS NULL ORDER BY id", std::to_string(batch));
+	if (system == "pgq")
+		return pgq_statements(std::to_string(batch));
 	throw std::runtime_error("unknown system: " + system);
 }
 
