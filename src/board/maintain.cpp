@@ -55,6 +55,16 @@ borrow_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first
 	return take_away(EntryKind::borrowed, queue, state, first, last, visit, argument);
 }
 
+bool
+borrow_ended_job(Handle const &board, core::JobId id)
+{
+	Entry *const entry = add_entry(EntryKind::borrowed, board);
+	entry->seized = {1, 0, core::JobState::none};
+	Locked locked(board.index);
+	return locked.stands_for(board.key) && locked->map.state(pool(), id) == core::JobState::none &&
+		   core::seize_one(*locked, pool(), id, entry->seized);
+}
+
 Entry *
 seize_job(Handle const &board, core::JobId id, core::JobState &was)
 {

@@ -12,7 +12,7 @@ namespace onceq::board {
 namespace {
 
 constexpr int stragglers_max = 1000; // of a segment; more are no stragglers
-constexpr int deletes_per_round = 1000;
+constexpr int deletes_per_round = 200; // each needs a page of memory for as long as it takes
 
 struct Jobs
 {
@@ -57,15 +57,18 @@ borrow_all(catalog::Queue const &queue, core::SegmentNumber number)
 	return jobs;
 }
 
-// Whether the job has ended on the board, too: a dead one may have been revived.
+// Until the end of the transaction, so that nobody redrives what is deleted. false: it has not ended on the board, or
+// a dead one was redriven since it was read.
 bool
-is_over(Handle const &handle, store::OldEnd const &end)
+borrow_ended(catalog::Queue const &queue, Handle const &handle, store::OldEnd const &end, core::Wall before)
 {
-	Locked board(handle.index, LW_SHARED);
 	for (core::JobId id = end.first_id; id <= end.last_id; id++)
-		if (board->map.state(pool(), id) != core::JobState::none)
+		if (!borrow_ended_job(handle, id))
 			return false;
-	return true;
+	if (end.outcome != store::Outcome::dead)
+		return true;
+	store::History const history = store::read_history(queue.id, end.first_id);
+	return history.is_finished() && history.at < before;
 }
 
 } // namespace
@@ -97,10 +100,11 @@ keep_stay(catalog::Queue const &queue, Handle const &board, store::Segments cons
 	if (!store::has_stay(queue.id))
 		return;
 	auto *const ends = static_cast<store::OldEnd *>(palloc(sizeof(store::OldEnd) * deletes_per_round));
-	int const found = store::read_old_ends(queue.id, now + -queue.retention, ends, deletes_per_round);
+	core::Wall const before = now + -queue.retention;
+	int const found = store::read_old_ends(queue.id, before, ends, deletes_per_round);
 	int over = 0;
 	for (int i = 0; i < found; i++)
-		if (is_over(board, ends[i]))
+		if (borrow_ended(queue, board, ends[i], before))
 			ends[over++] = ends[i];
 	store::delete_moved(queue.id, ends, over);
 	FAULT_POINT("relocate: after delete");

@@ -72,6 +72,10 @@ std::int64_t seize_jobs(catalog::Queue const &queue, core::JobState state, core:
 std::int64_t borrow_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
 						 core::JobId last, VisitSeized visit, void *argument);
 
+// A job that has ended and that nobody owns is seized until the end of the transaction; false: it is not, or memory
+// is used up.
+bool borrow_ended_job(Handle const &board, core::JobId id);
+
 // One job that nobody owns → seized, until settled or the transaction aborts; nullptr: somebody owns it.
 Entry *seize_job(Handle const &board, core::JobId id, core::JobState &was);
 // Gives it the state that the tables say; returns that. At once, whatever becomes of the transaction.

@@ -2,6 +2,7 @@
 // redrive: dead jobs live again, with all their attempts before them. Whoever redrives a job owns it first, like
 // everybody: it is seized although it has ended, and looked at again then. It may be of a segment that is drained:
 // the lock on its outcomes keeps the segment from being dropped, or marked drained, until the transaction has ended.
+// It may have outlived its segment: whoever deletes its row owns it, too.
 #include "base/clock.hpp"
 #include "base/fault.hpp"
 #include "base/require.hpp"
@@ -137,7 +138,7 @@ add_candidate(core::JobId id, void *argument)
 void
 redrive_segment(Redrive &redrive, core::SegmentNumber segment, int64 count, Candidates &candidates)
 {
-	core::JobId from = core::first_id_of(segment);
+	core::JobId from = segment == store::stay ? 1 : core::first_id_of(segment);
 	do
 	{
 		candidates.count = 0;
@@ -156,6 +157,7 @@ void
 redrive_all(Redrive &redrive, int64 count)
 {
 	auto *const candidates = static_cast<Candidates *>(palloc(sizeof(Candidates)));
+	redrive_segment(redrive, store::stay, count, *candidates);
 	store::Segments const segments = store::all_segments(redrive.queue.id);
 	for (int i = 0; i < segments.count && redrive.done < count; i++)
 		redrive_segment(redrive, segments.segment[i].number, count, *candidates);

@@ -198,6 +198,14 @@ fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::Hist
 	return "succeeded";
 }
 
+// Whether a job that is in the hands of a transaction has ended: it is about to be redriven, or deleted.
+bool
+had_ended(catalog::Queue const &queue, core::JobId id, store::History const &history)
+{
+	bool const outlived_its_segment = !OidIsValid(store::find_tables(queue.id, core::segment_of(id)).jobs);
+	return history.is_finished() || outlived_its_segment;
+}
+
 } // namespace
 
 bool
@@ -247,7 +255,8 @@ describe_job(Looker &looker, store::Job const &job, char const **state)
 		*state = "scheduled";
 	else if (core::is_ready(live.state))
 		*state = "ready";
-	else if (live.state == core::JobState::none)
+	else if (live.state == core::JobState::none ||
+			 (live.state == core::JobState::seized && had_ended(looker.queue, job.id, history)))
 		*state = fill_finished(filler, looker, job, history, due);
 	else
 		*state = due <= base::now_wall() ? "ready" : "scheduled"; // in the hands of a transaction

@@ -58,7 +58,8 @@ void mark_drained(int32 queue, core::SegmentNumber number, core::Wall at);
 // From here on nobody writes outcomes of the segment until the transaction ends; false: somebody does.
 bool lock_for_drain(int32 queue, core::SegmentNumber number);
 // The segment will have unfinished jobs: it is not drained any more. It cannot be dropped, or marked drained, until
-// the transaction ends. false: there is no such segment, or it is on its way out, and jobs of it have been archived.
+// the transaction ends. Stay tables are always open. false: there is no such segment, or it is on its way out, and
+// jobs of it have been archived.
 bool reopen_segment(int32 queue, core::SegmentNumber number);
 
 // at: wall_never until all were copied.
@@ -85,11 +86,12 @@ void create_stay(int32 queue);
 void drop_stay(int32 queue); // requires lock_for_drop
 bool has_stay(int32 queue);
 
-// Ends of moved jobs at least that old, with none since, first_id … last_id, oldest first, at most as many.
+// Ends of moved jobs, before that time, first_id … last_id, oldest first, at most as many; not of jobs that were redriven.
 struct OldEnd
 {
 	core::JobId first_id;
 	core::JobId last_id;
+	Outcome outcome;
 };
 int read_old_ends(int32 queue, core::Wall before, OldEnd *end, int at_most);
 void delete_moved(int32 queue, OldEnd const *end, int count);

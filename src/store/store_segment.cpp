@@ -226,10 +226,12 @@ bool
 reopen_segment(int32 queue, core::SegmentNumber number)
 {
 	// With this lock in hand, whoever marked the segment drained has committed, and its callback has run.
-	Relation const outcomes = open_table(queue, number, &Tables::outcomes, RowExclusiveLock).table;
-	if (outcomes == nullptr)
+	OpenTable const outcomes = open_table(queue, number, &Tables::outcomes, RowExclusiveLock);
+	if (outcomes.table == nullptr)
 		return false;
-	table_close(outcomes, NoLock);
+	table_close(outcomes.table, NoLock);
+	if (outcomes.tables.outcomes == find_tables(queue, stay).outcomes)
+		return true;
 	Segments const segments = all_segments(queue);
 	int i = 0;
 	while (i < segments.count && segments.segment[i].number != number)

@@ -73,9 +73,10 @@ read_old_ends(int32 queue, core::Wall before, OldEnd *end, int at_most)
 		Oid types[1] = {TIMESTAMPTZOID};
 		Datum values[1] = {TimestampTzGetDatum(before.us)};
 		SPI_execute_with_args(
-			psprintf("SELECT e.first_id, e.last_id FROM onceq_data.o%d_stay e WHERE e.outcome <> 'f' AND e.at < $1"
-					 " AND NOT EXISTS (SELECT FROM onceq_data.o%d_stay n WHERE n.first_id = e.first_id AND n.at >= $1)"
-					 " ORDER BY e.at",
+			psprintf("SELECT e.first_id, e.last_id, e.outcome FROM onceq_data.o%d_stay e"
+					 " WHERE e.outcome <> 'f' AND e.outcome <> 'r' AND e.at < $1 AND (e.outcome <> 'd' OR NOT EXISTS"
+					 " (SELECT FROM onceq_data.o%d_stay r WHERE r.first_id = e.first_id AND r.outcome = 'r' AND"
+					 " r.attempt >= e.attempt)) ORDER BY e.at",
 					 queue, queue),
 			1, types, values, nullptr, true, at_most);
 		count = static_cast<int>(SPI_processed);
@@ -84,7 +85,8 @@ read_old_ends(int32 queue, core::Wall before, OldEnd *end, int at_most)
 			bool null;
 			HeapTuple const row = SPI_tuptable->vals[i];
 			end[i] = {DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &null)),
-					  DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &null))};
+					  DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &null)),
+					  static_cast<Outcome>(DatumGetChar(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &null)))};
 		}
 	}
 	owner.finish();
