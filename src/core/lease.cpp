@@ -52,7 +52,8 @@ grow(FramePool &pool, LeaseSlot &lease) noexcept
 int
 LeaseRuns::job_of(JobId id) const noexcept
 {
-	for (int index = 0; index < run_count; index++)
+	// From the end: a job whose turn had not come has left the lease, and may have been taken again.
+	for (int index = run_count - 1; index >= 0; index--)
 	{
 		LeasedIds const whole = at(index);
 		if (whole.first <= id && id <= whole.last)

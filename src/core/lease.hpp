@@ -138,7 +138,7 @@ struct LeaseRuns
 		return {first, first + (end - found.start) - 1, found.start, found.attempt, found.priority};
 	}
 
-	// The job's number in the lease; -1: not of this lease.
+	// The job's number in the lease, the last if it was taken again; -1: not of this lease.
 	int job_of(JobId id) const noexcept;
 
 	// Calls visit(LeasedIds) for the longest runs of neighbouring ids that are in the set.

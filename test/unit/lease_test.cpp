@@ -94,6 +94,18 @@ TEST(lease, a_freed_slot_forgets_its_token_runs_and_frame)
 	EXPECT_TRUE(again.released.empty());
 }
 
+TEST(lease, a_job_that_was_taken_again_has_its_last_number)
+{
+	PoolMemory pool(1);
+	TableMemory table(1);
+	LeaseSlot &lease = granted(table);
+	ASSERT_TRUE(add_run(*pool, lease, 10, 12, 0));
+	ASSERT_TRUE(add_run(*pool, lease, 11, 11, 0));
+	EXPECT_EQ(job_of(*pool, lease, 10), 0);
+	EXPECT_EQ(job_of(*pool, lease, 11), 3);
+	EXPECT_EQ(job_of(*pool, lease, 12), 2);
+}
+
 TEST(lease, high_water_says_which_slots_were_ever_used)
 {
 	PoolMemory pool(1);
