@@ -126,7 +126,7 @@ done < <(find "$work/count" -type f | sort)
 # ---- What was covered
 
 covered() {
-	sed -n 's/^# \(.* jobs with checked fate in .*\);.*/\1;/p; s/^# faults: /faults: /p' "$work/log/$1.log" | tail -n 2
+	sed -n 's/^# \(.* jobs with checked fate in .*\);.*/\1:/p; s/^# covered: //p' "$work/log/$1.log" | tail -n 2
 }
 
 echo

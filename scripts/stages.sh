@@ -179,7 +179,7 @@ stage_mutants() {
 	return $status
 }
 
-stage_chaos() { chaos chaos --seeds 3 --seconds 15; }
+stage_chaos() { chaos chaos --seeds 12 --seconds 12 --calm 4; }
 
 stage_chaos-standby() { chaos chaos-standby --seeds 2 --standby by-turns --seconds 10; }
 

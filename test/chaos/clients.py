@@ -53,6 +53,7 @@ class Client:
         self.connection = None
         self.phase = LOAD
         self.fault = None
+        self.lingers = 0  # how likely it is to be idle before its next COMMIT
 
     # ---- what is written down
 
@@ -119,15 +120,19 @@ class Client:
 
     def linger(self, chance=0.05, longest=0.15):
         """Idle in transaction: where sessions like to be killed."""
+        chance, self.lingers = max(chance, self.lingers), 0
         if self.phase == LOAD and self.rng.random() < chance:
             time.sleep(self.rng.uniform(0.01, longest))
 
     def impatience(self):
         """Settings that may end the transaction at a moment of the server's choice."""
-        if self.phase != LOAD or self.server.synchronous or self.rng.random() > 0.04:
+        self.lingers = 0
+        if self.phase != LOAD or self.server.synchronous or self.rng.random() > 0.16:
             return ""  # who no longer waits for the standby commits without it
-        return self.rng.choice(("SET LOCAL statement_timeout = '2ms';", "SET LOCAL lock_timeout = '1ms';",
-                                "SET LOCAL idle_in_transaction_session_timeout = '5ms';"))
+        what, span = self.rng.choices((("statement", "1ms"), ("statement", "2ms"), ("lock", "1ms"),
+                                       ("idle_in_transaction_session", "5ms")), (4, 2, 1, 2))[0]
+        self.lingers = 0.5 * (span == "5ms")
+        return f"SET LOCAL {what}_timeout = '{span}';"
 
     # ---- life
 

@@ -1,4 +1,4 @@
-"""The nemesis: injects faults one after the other, by a plan that follows from the seed, and writes them down.
+"""The nemesis: injects faults one after the other, by a plan (plan.py), and writes them down.
 
 A fault's window begins before it is injected and ends when the server, or the client, is well again.
 """
@@ -10,14 +10,11 @@ import signal
 import subprocess
 import time
 
-from clients import CALLBACKS, CONSUMER_POINTS, JANITOR_POINTS, PRODUCER_POINTS, now
+from clients import CONSUMER_POINTS, JANITOR_POINTS, PRODUCER_POINTS, now
 from server import Failed, Lost
 
 CRASH_PATIENCE = 20  # s until a killed server process has brought the server down and up again
-WORKER_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
-                 "journal: after mark", "journal: after insert", "room: after ceiling", "segments: after seal",
-                 "segments: before drop", "segments: after drop", "build: after jobs", "build: before standing",
-                 "restore: after slot")
+SHORTEST_GAP = 0.1   # s between two faults, on average
 
 
 class Nemesis:
@@ -86,12 +83,12 @@ class Nemesis:
 
     def follow(self, storms, seconds, calm):
         """The faults, spread over some time if there is some to spare; and then calm, so that R8 can be judged."""
-        gap = seconds / max(sum(map(len, storms)), 1)
-        end = now() + seconds
+        left, end = sum(map(len, storms)), now() + seconds
         for storm in storms:
             for kind, fault in storm:
                 getattr(self, kind)(*fault)
-                self.rest(self.rng.uniform(0, 2 * gap) if now() < end else 0)
+                self.rest(self.rng.uniform(0, 2 * max((end - now()) / left, SHORTEST_GAP)))
+                left -= 1
             self.finish_later()
         self.rest(max(calm, end - now()))
 
@@ -118,13 +115,16 @@ class Nemesis:
         self.server.connect_when_up().close()
         return True
 
-    def backend(self, which):
-        """The pid of some client's session: any, or idle in transaction, or active."""
-        condition = {"any": "", "idle in transaction": "AND state = 'idle in transaction'",
-                     "active": "AND state = 'active'"}[which]
+    def backends(self, which):
+        """The pids of clients' sessions: any, or those idle in transaction, or active."""
+        condition = "" if which == "any" else f"AND state = '{which}'"
         rows = self.query("SELECT pid FROM pg_stat_activity WHERE usename = 'chaos'"
                           f" AND backend_type = 'client backend' {condition} ORDER BY application_name")
-        return int(self.rng.choice(rows)[0]) if rows else None
+        return [int(pid) for (pid,) in rows]
+
+    def backend(self, which):
+        pids = self.backends(which)
+        return self.rng.choice(pids) if pids else None
 
     def helper(self, name):
         rows = self.query(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{name}'")
@@ -243,12 +243,25 @@ class Nemesis:
 
     # ---- less than a crash
 
-    def signal_backend(self, function, which):
-        pid = self.find(lambda: self.backend(which), 0.5)
-        if pid:
-            begin = now()
-            self.query(f"SELECT {function}({pid})")
-            self.note(function, begin, t_return=now(), calm_after=0.5)
+    def terminate(self, which):
+        """Half of the sessions at once."""
+        begin, pids = now(), self.find(lambda: self.backends(which) or None, 0.5) or []
+        pids = self.rng.sample(pids, (len(pids) + 1) // 2)
+        done = self.query(f"SELECT pid FROM unnest('{{{','.join(map(str, pids))}}}'::int[]) pid"
+                          " WHERE pg_terminate_backend(pid)")
+        if done:
+            self.note("pg_terminate_backend", begin, t_return=now(), calm_after=0.5, count=len(done))
+
+    def cancel(self, seconds):
+        """A statement of some session, again and again. Often it is over before it hears of that."""
+        begin, count = now(), 0
+        while now() < begin + seconds:
+            pids = self.backends("active")
+            if pids:
+                self.query(f"SELECT pg_cancel_backend({self.rng.choice(pids)})")
+                count += 1
+            self.rest(0.002)
+        self.note("pg_cancel_backend", begin, t_return=now(), calm_after=0.5, count=count)
 
     def terminate_helper(self, name):
         pid = self.find(lambda: self.helper(name), 5)
@@ -323,48 +336,3 @@ class Nemesis:
         except Lost:
             pass
         self.at(seconds, lambda: (connection.close(), self.note("old snapshot", begin, t_return=now(), fault=False)))
-
-
-# What does not bring the server down. The second storm has nothing else: what leaks must not be forgotten
-# by a crash that happens to follow.
-GENTLE = {"error at point", "terminate", "cancel", "terminate worker", "stop client", "stop backend",
-          "stop worker", "kill client", "administrate", "dump", "old snapshot"}
-
-
-def make_plan(rng, amounts):
-    """Two storms of faults, each a list of (method, arguments). amounts: how many of each kind."""
-    points = sorted({*PRODUCER_POINTS, *CONSUMER_POINTS, *JANITOR_POINTS})
-    points_of_errors = [point for point in points if point not in CALLBACKS]
-    makers = {
-        "kill backend": lambda: ("kill_backend", (rng.choice(("any", "active", "idle in transaction")),)),
-        "kill at point": lambda: ("fault_point", ("kill", rng.choice(points))),
-        "error at point": lambda: ("fault_point", (rng.choice(("error", "oom", "fatal")), rng.choice(points_of_errors))),
-        "kill postmaster": lambda: ("kill_postmaster", ()),
-        "kill worker": lambda: ("kill_helper", ("onceq worker",)),
-        "kill launcher": lambda: ("kill_helper", ("onceq launcher",)),
-        "fail over": lambda: ("fail_over", ()),
-        "immediate": lambda: ("restart", ("immediate",)),
-        "fast": lambda: ("restart", ("fast",)),
-        "smart": lambda: ("restart", ("smart",)),
-        "terminate": lambda: ("signal_backend", ("pg_terminate_backend", rng.choice(("any", "idle in transaction")))),
-        "cancel": lambda: ("signal_backend", ("pg_cancel_backend", "active")),
-        "terminate worker": lambda: ("terminate_helper", (rng.choice(("onceq worker", "onceq launcher")),)),
-        "worker kill": lambda: ("worker_fault", ("kill", rng.choice(WORKER_POINTS))),
-        "worker error": lambda: ("worker_fault", (rng.choice(("error", "oom", "fatal")),
-                                                  rng.choice(WORKER_POINTS))),
-        "stop client": lambda: ("stop_client", (rng.uniform(0.4, 2.5),)),
-        "stop backend": lambda: ("stop_process", ("backend", rng.uniform(0.05, 0.4))),
-        "stop worker": lambda: ("stop_process", ("worker", rng.uniform(0.2, 0.8))),
-        "kill client": lambda: ("kill_client", ()),
-        "administrate": lambda: ("administrate", (rng.choice(
-            ("vacuum", "vacuum full", "analyze", "freeze", "reindex", "cluster", "lock", "checkpoint")),)),
-        "dump": lambda: ("dump", ()),
-        "old snapshot": lambda: ("old_snapshot", (rng.uniform(0.5, 4),)),
-    }
-    crashes, others = [], []
-    for kind, amount in amounts.items():
-        (others if kind in GENTLE else crashes).extend(makers[kind]() for _ in range(amount))
-    rng.shuffle(others)
-    mixed = crashes + others[len(others) // 2:]
-    rng.shuffle(mixed)
-    return mixed, others[:len(others) // 2]

@@ -21,10 +21,12 @@ import traceback
 from pathlib import Path
 
 import checker
+import plan
+import tally
 from clients import DRAIN, LOAD, STOP, Producer, now, wall_to_monotonic
 from consumers import Consumer, Janitor
 from history import History
-from nemesis import Nemesis, make_plan
+from nemesis import Nemesis
 from scenario import COMMON, KINDS, QUEUES, set_up
 from server import Server
 from standby import Pair
@@ -32,17 +34,6 @@ from standby import Pair
 CLASSES = {"p": Producer, "c": Consumer, "j": Janitor}
 DRAIN_PATIENCE = 60  # s
 PR_SET_PDEATHSIG = 1
-
-# How many faults of each kind in one run.
-SHORT = {
-    "kill backend": 7, "kill at point": 7, "error at point": 4, "kill postmaster": 2, "kill worker": 2,
-    "kill launcher": 1, "immediate": 1, "fast": 1, "smart": 1, "terminate": 6, "cancel": 6, "terminate worker": 1,
-    "worker kill": 1, "worker error": 2, "stop client": 4, "stop backend": 3, "stop worker": 1, "kill client": 4,
-    "administrate": 8, "dump": 1, "old snapshot": 1,
-}
-WITH_STANDBY = {"fail over": 3, "kill backend": 3, "kill at point": 2, "kill worker": 1, "stop client": 2,
-                "kill client": 3, "administrate": 3}
-LONG = 6  # times as many
 STANDBYS = "synchronous", "asynchronous"
 
 
@@ -293,14 +284,12 @@ class Run:
             self.server.stop("immediate")
 
     def load(self):
-        amounts = {} if self.arguments.calm_only else WITH_STANDBY if self.standby else SHORT
-        times = LONG if self.arguments.long else 1
+        amounts = {} if self.arguments.calm_only else plan.amounts(self.seed, self.standby, self.arguments.long)
         self.herd = Herd(self.seed, self.server, self.history, {"p": 3, "c": 6, "j": 1})
         self.nemesis = Nemesis(self.seed, self.server, self.herd, self.history)
-        plan = make_plan(random.Random(f"{self.seed}/plan"),
-                         {kind: amount * times for kind, amount in amounts.items()})
+        storms = plan.make_plan(random.Random(f"{self.seed}/plan"), amounts)
         begin = now()
-        self.nemesis.follow(plan, self.arguments.seconds, self.arguments.calm)
+        self.nemesis.follow(storms, self.arguments.seconds, self.arguments.calm)
         middle = now()
         left = drain(self.nemesis, self.herd)
         print(f"# {middle - begin:.0f} s of faults, drained in {now() - middle:.0f} s")
@@ -334,8 +323,8 @@ class Run:
         problems = self.herd.problems
         print(f"{'not ' * bool(problems)}ok {first + len(checker.RULES)} - {prefix}the run itself went well")
         print(*(f"#   {line}" for problem in problems[:3] for line in problem.splitlines()), sep="\n")
-        faults = collections.Counter(event["event"] for event in history.events)
-        print("# faults:", ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items())))
+        faults = tally.tally(history, self.server.logs(), self.history.glob("*.jsonl"))
+        print("# covered:", tally.describe(faults))
         if not self.arguments.keep:
             for number, log in enumerate(self.server.logs(), 1):
                 shutil.move(log, self.history / f"server-{number}.log")
@@ -358,9 +347,9 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, default=25, help="of faults in each run, at least")
     parser.add_argument("--calm", type=float, default=6, help="seconds without faults after that")
     parser.add_argument("--kind", choices=KINDS, help="settings of the server; else they change from seed to seed")
-    parser.add_argument("--standby", choices=(*STANDBYS, "by-turns"), help="fail over to it, three times")
+    parser.add_argument("--standby", choices=(*STANDBYS, "by-turns"), help="fail over to it")
     parser.add_argument("--patience", type=float, default=2, help="seconds that a ready job may wait (R8)")
-    parser.add_argument("--long", action="store_true", help="six times the faults; give it more --seconds")
+    parser.add_argument("--long", action="store_true", help=f"{plan.LONG} times the faults; give it more --seconds")
     parser.add_argument("--calm-only", action="store_true", help="no faults at all")
     parser.add_argument("--port", type=int, default=5432)
     parser.add_argument("--keep", action="store_true", help="keep histories and servers of good runs, too")
@@ -382,7 +371,7 @@ def main():
         broken += failed
     print(f"1..{tests}")
     print(f"# {jobs} jobs with checked fate in {arguments.seeds} runs; {broken} rules broken")
-    print("# faults:", ", ".join(f"{count} {kind}" for kind, count in faults.most_common()))
+    print("# covered:", tally.describe(faults))
     print("# repeated deliveries:", ", ".join(f"{count} {kind}" for kind, count in duplicates.most_common()))
     return 1 if broken else 0
 
