@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 
 from history import COUNTED, FOREVER, TERMINAL, History, Intervals, cause_before, causes_of
+from ordering import judge_order
 
 RULES = {
     "R1": "no job is lost",
@@ -62,9 +63,10 @@ class Checker:
             self.report(rule, text)
         for job in self.history.jobs:
             self.job(job)
-        for check in (self.counts, self.phantoms, self.effects, self.outcomes, self.waiting, self.order,
-                      self.conservation, self.leaks, self.log):
+        for check in (self.counts, self.phantoms, self.effects, self.outcomes, self.waiting, self.conservation,
+                      self.leaks, self.log):
             check()
+        judge_order(self)
         return not self.broken
 
     # ---- job by job
@@ -108,10 +110,13 @@ class Checker:
 
     @staticmethod
     def is_final(end):
-        return end.status != "aborted" and (end.kind in ("ack", "reject") or end.dead)
+        return end.status != "aborted" and end.is_final
+
+    def limit_of(self, job):
+        return job.operation.max_attempts or self.queues[job.queue]["max_attempts"]
 
     def delivered(self, job):
-        limit = job.operation.max_attempts or self.queues[job.queue]["max_attempts"]
+        limit = self.limit_of(job)
         transaction = self.history.transaction_of(job.operation)
         for delivery in job.deliveries:
             self.exercised["deliveries"] += 1
@@ -198,7 +203,7 @@ class Checker:
         row = self.rows.get((job.queue, job.id))
         if row is None or row[1] != job.key:
             return
-        limit = job.operation.max_attempts or self.queues[job.queue]["max_attempts"]
+        limit = self.limit_of(job)
         state, attempt = row[2], row[3]
         rejected = any(end.kind == "reject" and end.status != "aborted" for end in job.ends)
         if state == "dead" and not rejected and attempt != limit:
@@ -339,23 +344,6 @@ class Checker:
                 ready = min(ready, max(end.end, end.operation.due))
         return ready
 
-    def order(self):
-        """R9. Of two jobs with the same key the one enqueued later waits for the end of the other."""
-        keyed = defaultdict(list)
-        for job in self.history.jobs:
-            if job.operation.ordering is not None and job.status == "committed" and job.id is not None:
-                keyed[job.queue, job.operation.ordering].append(job)
-        for jobs in keyed.values():
-            jobs.sort(key=lambda job: job.id)
-            for first, second in zip(jobs, jobs[1:]):
-                self.exercised["keyed pairs"] += 1
-                enqueued = self.history.transaction_of(first.operation).end
-                finals = [end.begin for end in first.ends if self.is_final(end)]
-                if not second.deliveries or second.deliveries[0].begin < enqueued:
-                    continue
-                if second.deliveries[0].end < min(finals, default=FOREVER):
-                    self.report("R9", f"{second.name} was delivered before {first.name} had ended")
-
     # ---- the end of the run
 
     def conservation(self):
@@ -439,6 +427,7 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
     lost = sum(transaction.lost_at is not None for transaction in checker.history.transactions.values())
     print(f"# commits taken away by a crash, as they may be: {lost}", file=out)
     print(f"# deliveries: {checker.exercised['deliveries']}, effects: {checker.exercised['effects']}", file=out)
+    print(f"# pairs of jobs with one ordering key: {checker.exercised['keyed pairs']}", file=out)
     print(f"# waits for delivery without a fault: {checker.exercised['calm waits']}", file=out)
     print(f"# repeated deliveries by cause: {causes or 'none'}", file=out)
     print(f"# unexplained duplicates: {checker.duplicates['unexplained']}", file=out)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The checker accepts good histories and rejects bad ones, by the rule meant.
 
-Good ones are made by synthetic.py. A bad one is a good one with one change (mutations.py) that breaks one
+Good ones are made by synthetic.py. A bad one is a good one with one change (mutations*.py) that breaks one
 rule: a job delivered twice at once, an effect too many, a line in the log … Each rule gets MUTANTS of
 them, by several kinds of change. Prints TAP, one test per history.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from checker import RULES, Checker
 from history import History
 from mutations import MUTATIONS, Case
+import mutations_jobs, mutations_leases, mutations_order, mutations_run  # noqa: F401, E401: they register themselves
 from synthetic import make_history
 
 GOOD, MUTANTS = 60, 18

@@ -27,7 +27,7 @@ PRODUCER_POINTS = ("enqueue: after reserve", "enqueue: after insert", "enqueue m
                    *CALLBACKS)
 CONSUMER_POINTS = ("claim: after flip", "claim: after fetch", "claim: after hold", "ack: after ask",
                    "ack: after insert", "fail: after ask", "fail: after insert", "pre-commit: before pin",
-                   "pre-commit: after pin", *CALLBACKS)
+                   "pre-commit: after pin", "turns: after begin", "turns: before look", "turns: after look", *CALLBACKS)
 JANITOR_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
                   "journal: after mark", "journal: after insert", "room: after ceiling", "room: after segment",
                   "segments: after seal", "segments: before drop", "segments: after drop", "seize: after seize",
@@ -235,7 +235,10 @@ class Client:
         key = f"{self.name}-{self.n + 1}"
         stored = payload(key, self.rng.randint(*queue.size))
         sql, fields = self.options(queue)
-        if self.rng.random() < 0.1 and queue.retained:
+        if queue.keys and self.rng.random() < 0.8:
+            fields["ordering"] = f"key {self.rng.randrange(queue.keys)}"
+            sql += f", ordering_key => '{fields['ordering']}'"
+        if self.rng.random() < 0.1 and queue.retained and queue.may_die:
             fields["max_attempts"] = self.rng.randrange(2, 5)
             sql += f", max_attempts => {fields['max_attempts']}"
         self.call("enqueue", f"SELECT onceq.enqueue('{queue.name}', '{stored}'{sql})",
@@ -285,6 +288,8 @@ class Producer(Client):
             return
         queue = self.pick_queue(lambda queue: queue.produce)
         style = self.rng.choices(("many", "single", "statement", "savepoint", "exception", "bulk"), (8, 8, 8, 6, 2, 1))[0]
+        if queue.keys and self.rng.random() < 0.7:
+            style = self.rng.choice(("single", "savepoint"))  # many at once have no keys
         if fault and "enqueue" in fault:
             style = "many" if "many" in fault else "single"
         if style == "statement":

@@ -46,7 +46,10 @@ class Consumer(Client):
         style = self.rng.choices(list(STYLES), STYLES.values())[0]
         if fault and " fail: " in fault:
             style = "parts"
-        getattr(self, style)(self.pick_queue(lambda queue: queue.consume))
+        queue = self.pick_queue(lambda queue: queue.consume)
+        if fault and " turns: " in fault:
+            queue = QUEUES["keyed"]
+        getattr(self, style)(queue)
 
     def drain(self):
         for queue in QUEUES.values():
@@ -180,7 +183,7 @@ class Consumer(Client):
             kind = self.rng.random()
             if kind < 0.7:
                 self.nack(held, number, tx)
-            elif kind < 0.8:
+            elif kind < 0.8 and held.queue.may_die:
                 self.reject(held, number, tx)
             else:
                 self.release(held, number, tx=tx)

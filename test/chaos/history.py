@@ -116,6 +116,11 @@ class End:
     begin: float
     end: float
     dead: bool
+    gone: float | None = None  # until when it was an end: for ever, till a crash took it away, or never
+
+    @property
+    def is_final(self):
+        return self.kind in ("ack", "reject") or self.dead
 
 
 @dataclass(slots=True, eq=False)
@@ -348,6 +353,7 @@ class History:
         for operation in self.operations:
             if operation.op not in ENDS or operation.refused:
                 continue
+            taken_away = None
             if operation.op in AT_ONCE:
                 known = operation.outcome == "ok"
                 status, begin = "committed" if known else "unknown", operation.t_invoke
@@ -355,7 +361,9 @@ class History:
             else:
                 transaction = self.transaction_of(operation)
                 status, begin, end = self.status_of(operation), transaction.begin, transaction.end
-            self._end(operation, End(operation.op, operation, status, begin, end, operation.dead))
+                taken_away = transaction.lost_at if operation.undone is None and operation.outcome == "ok" else None
+            gone = FOREVER if status != "aborted" else taken_away
+            self._end(operation, End(operation.op, operation, status, begin, end, operation.dead, gone))
 
     def _end(self, operation, end):
         for number in operation.ids:

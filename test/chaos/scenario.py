@@ -19,6 +19,8 @@ class Queue:
     delay: float = 0        # s, at most
     retry_in: float = 0.3   # s, at most; for nack
     hold: str = "time"
+    keys: int = 0           # ordering keys
+    on_dead_key: str = "block"
     produce: float = 1      # share of the producers' time
     consume: float = 1
 
@@ -30,11 +32,17 @@ class Queue:
         return (f"SELECT onceq.create_queue('{self.name}', lease => '{self.lease} s',"
                 f" max_attempts => {self.max_attempts}, backoff_base => '{self.backoff_base} s',"
                 f" backoff_max => '{self.backoff_max} s', backoff_jitter => {self.backoff_jitter},"
-                f" retention => '{self.retention}', segment_age => '{self.segment_age}')")
+                f" retention => '{self.retention}', segment_age => '{self.segment_age}',"
+                f" on_dead_key => '{self.on_dead_key}')")
 
     def describe(self):
         return {"retained": self.retained, "max_attempts": self.max_attempts, "backoff_max": self.backoff_max,
-                "backoff_jitter": self.backoff_jitter}
+                "backoff_jitter": self.backoff_jitter, "on_dead_key": self.on_dead_key}
+
+    @property
+    def may_die(self):
+        """A dead job must not hold up others for ever."""
+        return not self.keys or self.on_dead_key == "continue"
 
 
 QUEUES = {queue.name: queue for queue in (
@@ -46,6 +54,9 @@ QUEUES = {queue.name: queue for queue in (
     Queue("few", max_attempts=3, backoff_base=0.02, batch=40),
     Queue("short", segment_age="1 s", retention="0 s", batch=100),
     Queue("purged", batch=60, produce=0.5, consume=0.5),
+    Queue("keyed", lease=0.5, delay=0.3, batch=20, keys=8, produce=1.5, consume=2),
+    Queue("onward", lease=0.5, max_attempts=2, backoff_base=0.02, batch=20, keys=8,
+          on_dead_key="continue", consume=1.5),
 )}
 
 # Settings of the run's servers. The first kind is nearest to life; the others make rare things common.

@@ -90,9 +90,10 @@ class Producer(Client):
     def enqueue(self, queue):
         count = self.rng.choice((1, 1, 2, 5))
         jobs = [[f"{self.name}-{self.n + 1}-{i}", f"{self.rng.getrandbits(32):08x}"] for i in range(count)]
-        delay = self.rng.uniform(0.1, 0.6) if queue == "plain" and self.rng.random() < 0.4 else 0
+        delay = self.rng.uniform(0.1, 0.6) if queue in ("plain", "keyed") and self.rng.random() < 0.4 else 0
         limit = self.rng.choice((0, 0, 3)) if queue == "plain" else 0
-        ordering = self.rng.choice("ab") if queue == "keyed" else None
+        keys = QUEUES[queue].get("keys")
+        ordering = self.rng.choice(keys) if keys and self.rng.random() < 0.9 else None
         number = self.n + 1
         yield from self.call(
             "enqueue", lambda: self.server.enqueue(self.session, number, queue, jobs, delay, limit, ordering),
@@ -115,7 +116,7 @@ class Consumer(Client):
         span = QUEUES[queue]["lease"]
         style = "ack" if self.world.draining() else self.rng.choices(
             ("ack", "nack", "reject", "release", "forget", "stall", "extend", "undo"),
-            (10, 2, 1, 1, 1, 1, 1, 1))[0]
+            (10, 2, queue != "keyed", 1, 1, 1, 1, 1))[0]
         if style in ("forget", "stall"):
             yield span * self.rng.uniform(0.5, 1.5)
         if style == "extend":
@@ -223,7 +224,8 @@ class World:
                 jobs[row.queue].append([row.id, row.key, row.state, row.attempt])
         return {
             "queues": {name: {"retained": queue["retained"], "max_attempts": queue["max_attempts"],
-                              "backoff_max": queue["backoff"], "backoff_jitter": 0.0}
+                              "backoff_max": queue["backoff"], "backoff_jitter": 0.0,
+                              "on_dead_key": queue.get("on_dead_key", "block")}
                        for name, queue in QUEUES.items()},
             "jobs": jobs, "effects": server.effects, "marks": server.marks, "outcomes": server.outcomes,
             "stats": [{"queue": queue, "ready": 0, "scheduled": 0, "running": 0} for queue in QUEUES],

@@ -1,13 +1,14 @@
 """A perfect queue in virtual time: what synthetic.py's clients talk to. Each statement is one moment."""
 from dataclasses import dataclass, field
-from itertools import islice
 
 from history import TERMINAL
 
 QUEUES = {
     "plain": {"retained": True, "max_attempts": 6, "lease": 1.0, "backoff": 0.05},
     "few": {"retained": True, "max_attempts": 2, "lease": 0.3, "backoff": 0.1},
-    "keyed": {"retained": True, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
+    "keyed": {"retained": True, "max_attempts": 1000, "lease": 0.5, "backoff": 0.05, "keys": "ab"},
+    "onward": {"retained": True, "max_attempts": 2, "lease": 0.3, "backoff": 0.1, "keys": "cd",
+               "on_dead_key": "continue"},
     "gone": {"retained": False, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
 }
 
@@ -104,10 +105,20 @@ class Server:
         if not lease.rows:
             del self.leases[token]
 
-    def blocked(self, row):
+    def blocked(self, row, taken):
+        """One of its key runs, or comes first. What is not committed holds nobody up."""
         return row.ordering is not None and any(
-            other.ordering == row.ordering and other.id < row.id
-            and other.state in ("ready", "leased", "reserved") for other in self.unfinished[row.queue])
+            other.ordering == row.ordering and (
+                other.state == "leased" or other in taken or other.id < row.id and other.state == "ready")
+            for other in self.unfinished[row.queue])
+
+    def take(self, queue, count):
+        found = []
+        for row in self.unfinished[queue]:
+            if (len(found) < count and row.state == "ready" and row.due <= self.now
+                    and not self.blocked(row, found)):
+                found.append(row)
+        return found
 
     def held(self, session, token, ids):
         lease = self.leases.get(token)
@@ -133,12 +144,8 @@ class Server:
 
     def claim(self, session, n, queue, count, span, bound):
         self.tick()
-        if queue == "keyed":
-            count = 1
         self.unfinished[queue] = [row for row in self.unfinished[queue] if row.state not in TERMINAL]
-        ready = (row for row in self.unfinished[queue]
-                 if row.state == "ready" and row.due <= self.now and not self.blocked(row))
-        found = list(islice(ready, count))
+        found = self.take(queue, count)
         if not found:
             return {"jobs": [], "token": None}
         self.next_token += 1

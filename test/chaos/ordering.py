@@ -1,0 +1,86 @@
+"""R9: jobs of an ordering key run one at a time, in the order of their ids.
+
+What is reported is certain: a job was there when a later one of its key was handed over, and no choice of
+moments lets it have ended by then; or two of them were held at once. Whose enqueue commits late may find
+that a later job has run, or runs.
+"""
+from collections import defaultdict
+
+from history import COUNTED, FOREVER, causes_of
+
+
+def judge_order(checker):
+    keyed = defaultdict(list)
+    for job in checker.history.jobs:
+        if job.operation.ordering is not None and job.status == "committed" and job.id is not None:
+            keyed[job.queue, job.operation.ordering].append(job)
+    for (queue, _), jobs in keyed.items():
+        if checker.queues[queue].get("max_running_per_key", 1) == 1:
+            Turns(checker, sorted(jobs, key=lambda job: job.id)).judge()
+
+
+class Turns:
+    """Those of one key."""
+
+    def __init__(self, checker, jobs):
+        self.checker, self.jobs = checker, jobs
+        self.dead_blocks = checker.queues[jobs[0].queue].get("on_dead_key", "block") == "block"
+
+    def judge(self):
+        for number, job in enumerate(self.jobs):
+            begin, ends = self.published(job), self.ends(job)
+            for later in self.jobs[number + 1:]:
+                self.checker.exercised["keyed pairs"] += 1
+                self.in_order(job, begin, ends, later)
+        self.alone()
+
+    def published(self, job):
+        """By then everybody could see it."""
+        seen = min((delivery.end for delivery in job.deliveries), default=FOREVER)
+        return min(seen, self.checker.history.transaction_of(job.operation).end)
+
+    def ends(self, job):
+        """All that may have let the next job start, as (from, until). What a crash took away was an end until then."""
+        found = [(end.begin, end.gone) for end in job.ends
+                 if end.gone is not None and (end.kind == "ack" or not self.dead_blocks and end.is_final)]
+        known = any(end.status == "committed" and end.is_final for end in job.ends)
+        if not self.dead_blocks and not known and self.checker.state_of(job) == "dead":
+            found += [(begin, FOREVER) for begin in self.died_silently(job)]
+        return found
+
+    def died_silently(self, job):
+        """Since when an expiry, or a claim that was rolled back, may have used up the attempts."""
+        limit = self.checker.limit_of(job)
+        for delivery in job.deliveries:
+            if delivery.attempt >= limit:
+                yield min((begin for begin, cause in causes_of(delivery) if cause in COUNTED),
+                          default=FOREVER)
+        if self.checker.hidden_claims(job.queue, job.operation.t_invoke, FOREVER):
+            yield 0  # nobody saw the last attempt
+
+    def in_order(self, job, begin, ends, later):
+        for delivery in later.deliveries:
+            if delivery.begin < begin:
+                continue
+            if not any(since <= delivery.end and delivery.begin <= until for since, until in ends):
+                self.checker.report("R9", f"{later.name}: {delivery.name} although {job.name} had not ended")
+                return
+
+    def alone(self):
+        held = [(delivery, self.free_from(delivery)) for job in self.jobs for delivery in job.deliveries]
+        for number, (first, first_free) in enumerate(held):
+            for second, second_free in held[number + 1:]:
+                if first.job is second.job:
+                    continue
+                together = first.lease is second.lease
+                one_way = first.begin < second.end and first_free <= second.end
+                other_way = second.begin < first.end and second_free <= first.end
+                if together or not one_way and not other_way:
+                    self.checker.report("R9", f"{first.job.name}: {first.name} while {second.job.name} was held"
+                                              f" ({second.name})")
+
+    @staticmethod
+    def free_from(delivery):
+        """Its key was, at the earliest."""
+        ends = [end.begin for end in delivery.ends if end.gone is not None]
+        return min([begin for begin, _ in causes_of(delivery)] + ends, default=FOREVER)
