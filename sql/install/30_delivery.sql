@@ -106,6 +106,14 @@ RETURNS bool LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_ca
 COMMENT ON FUNCTION onceq.cancel(text, bigint) IS
 'ends a scheduled, ready or running job as cancelled when the transaction commits; the holder of a running one cannot end it any more; false: there is no such job, or it has ended; errors: 22004, 42704, 42501, 55P03 another transaction is just changing the job, 40001 at commit: a running job was ended by others first, 53400 onceq.state_memory';
 
+CREATE FUNCTION onceq.cancel_jobs(queue text, state text DEFAULT NULL, ids bigint[] DEFAULT NULL, first_id bigint DEFAULT NULL,
+	last_id bigint DEFAULT NULL, enqueued_after timestamptz DEFAULT NULL, enqueued_before timestamptz DEFAULT NULL,
+	priority int DEFAULT NULL, ordering_key text DEFAULT NULL, payload jsonb DEFAULT NULL, headers jsonb DEFAULT NULL,
+	error_like text DEFAULT NULL, count int DEFAULT NULL)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_cancel_jobs';
+COMMENT ON FUNCTION onceq.cancel_jobs(text, text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int) IS
+'cancels the jobs of lowest id that are scheduled, ready or running (state; NULL: any of these) and meet every condition given, as onceq.cancel() does, and returns their number; jobs that others are changing are left out; conditions: ids (at most 10000), first_id to last_id, enqueued at or after enqueued_after and before enqueued_before, priority 0 to 9, ordering_key, payload and headers that the job''s contain, error_like: pattern for the last error; count 1 to 10000, NULL: 10000; conditions on more than state and ids need SELECT too; errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 40001 at commit: a running job was ended by others first, 53400 onceq.state_memory';
+
 CREATE FUNCTION onceq.cancelled(token bigint)
 RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'onceq_cancelled';
 COMMENT ON FUNCTION onceq.cancelled(bigint) IS
@@ -115,6 +123,14 @@ CREATE FUNCTION onceq.redrive(queue text, id bigint DEFAULT NULL, count int DEFA
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_redrive';
 COMMENT ON FUNCTION onceq.redrive(text, bigint, int, int) IS
 'makes dead jobs ready again when the transaction commits, with all their attempts before them, and returns their number: one, or those of lowest id, at most count (1 to 10000; NULL: 10000); rate: so many of them are due each second (1 to 1000000; NULL: all at once); for superusers, members of onceq_admin and onceq_operator; errors: 22004, 22023, 42704, 42501, 53400 onceq.state_memory, 54000 tried 4095 times already, 55P03 another transaction is just changing the job';
+
+CREATE FUNCTION onceq.redrive_jobs(queue text, ids bigint[] DEFAULT NULL, first_id bigint DEFAULT NULL,
+	last_id bigint DEFAULT NULL, enqueued_after timestamptz DEFAULT NULL, enqueued_before timestamptz DEFAULT NULL,
+	priority int DEFAULT NULL, ordering_key text DEFAULT NULL, payload jsonb DEFAULT NULL, headers jsonb DEFAULT NULL,
+	error_like text DEFAULT NULL, count int DEFAULT NULL, rate int DEFAULT NULL)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_redrive_jobs';
+COMMENT ON FUNCTION onceq.redrive_jobs(text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int, int) IS
+'makes the dead jobs of lowest id that meet every condition given ready again, as onceq.redrive() does, and returns their number; conditions and count as in onceq.cancel_jobs(), rate as in onceq.redrive(); jobs that others are changing, or that were tried 4095 times, are left out; errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
 
 CREATE TYPE onceq.job_info AS (
 	queue text,

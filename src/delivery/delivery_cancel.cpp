@@ -7,7 +7,7 @@
 #include "base/require.hpp"
 #include "base/wall.hpp"
 #include "board/transaction.hpp"
-#include "delivery/delivery.hpp"
+#include "delivery/selection.hpp"
 #include "store/store.hpp"
 
 extern "C" {
@@ -18,6 +18,9 @@ extern "C" {
 namespace onceq::delivery {
 
 namespace {
+
+// What became of the wish to cancel a job.
+enum class Cancelled : char { yes, ended, in_other_hands };
 
 bool
 is_available(core::JobState state)
@@ -64,54 +67,83 @@ copy_lease_of(board::Handle const &handle, core::JobId id, board::LeaseCopy &cop
 	return true;
 }
 
-// false: this transaction has ended it, or it is not running any more.
-bool
+Cancelled
 cancel_running(catalog::Queue const &queue, core::JobId id)
 {
 	board::Handle const handle = board::open(queue);
 	auto *const lease = static_cast<board::LeaseCopy *>(palloc(sizeof(board::LeaseCopy)));
 	core::LeaseState state;
-	bool cancelled = false;
-	if (!copy_lease_of(handle, id, *lease, state))
-		raise_in_other_hands(id); // it has just left its lease
-	bool const held = state == core::LeaseState::held || state == core::LeaseState::lost;
+	Cancelled cancelled = Cancelled::ended; // by this transaction
+	bool const found = copy_lease_of(handle, id, *lease, state); // else it has just left its lease
+	bool const held = found && (state == core::LeaseState::held || state == core::LeaseState::lost);
 	if (!held || lease->jobs.empty())
-		raise_in_other_hands(id);
-	if (core::JobSet const job = lease->jobs - board::asked_to_end(lease->token); !job.empty())
+		cancelled = Cancelled::in_other_hands;
+	else if (core::JobSet const job = lease->jobs - board::asked_to_end(lease->token); !job.empty())
 	{
 		int attempt = 0;
 		lease->runs().for_each(job, [&](core::LeasedIds const &ids) { attempt = ids.attempt; });
 		board::end_at_commit(handle, lease->token, job, core::Ending::cancelled, core::wall_always);
 		append_cancelled(queue.id, id, attempt, lease->holder.worker);
-		cancelled = true;
+		cancelled = Cancelled::yes;
 	}
 	pfree(lease);
 	return cancelled;
 }
 
-// A job in the hands of a transaction. If it is this one, and has ended the job: false.
-bool
-refuse_owned(catalog::Queue const &queue, core::JobId id)
+// A job in the hands of a transaction: this one may have ended it; one that is not committed yet is no job.
+Cancelled
+judge_owned(catalog::Queue const &queue, core::JobId id)
 {
 	bool exists = false;
 	store::read_jobs(queue.id, id, id, note_row, &exists);
-	if (exists && !store::read_history(queue.id, id).is_finished())
-		raise_in_other_hands(id);
-	return false; // or not committed yet: there is no such job
+	bool const unfinished = exists && !store::read_history(queue.id, id).is_finished();
+	return unfinished ? Cancelled::in_other_hands : Cancelled::ended;
 }
 
-bool
+Cancelled
 cancel_job(catalog::Queue const &queue, core::JobId id)
 {
 	core::JobState is;
 	if (board::seize_job_if(queue, id, is_available, is) != nullptr)
 	{
 		append_cancelled(queue.id, id, 0, nullptr);
-		return true;
+		return Cancelled::yes;
 	}
 	if (is == core::JobState::leased)
 		return cancel_running(queue, id);
-	return is != core::JobState::none && refuse_owned(queue, id);
+	return is == core::JobState::none ? Cancelled::ended : judge_owned(queue, id);
+}
+
+// ---- many jobs
+
+struct CancelJobs
+{
+	catalog::Queue const &queue;
+	States states;
+};
+
+// Of a job that was blocked. One that is dead and blocks its ordering key is not meant: it goes back.
+bool
+keep_if_dead(catalog::Queue const &queue, core::JobId id, board::Entry *seized)
+{
+	bool const dead = store::read_history(queue.id, id).is_finished();
+	if (dead)
+		board::settle_job(seized, true, true, 0, core::wall_never);
+	return dead;
+}
+
+bool
+cancel_selected(core::JobId id, void *argument)
+{
+	CancelJobs const &jobs = *static_cast<CancelJobs *>(argument);
+	core::JobState is;
+	board::Entry *const seized = board::seize_job_if(jobs.queue, id, availability(jobs.states), is);
+	if (seized == nullptr)
+		return is == core::JobState::leased && jobs.states.running && cancel_running(jobs.queue, id) == Cancelled::yes;
+	if (is == core::JobState::blocked && keep_if_dead(jobs.queue, id, seized))
+		return false;
+	append_cancelled(jobs.queue.id, id, 0, nullptr);
+	return true;
 }
 
 } // namespace
@@ -134,7 +166,22 @@ ONCEQ_FUNCTION(onceq_cancel)
 	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
 	catalog::require_privilege(queue, catalog::may_purge);
 	core::JobId const id = PG_GETARG_INT64(1);
-	PG_RETURN_BOOL(id > 0 && cancel_job(queue, id));
+	Cancelled const cancelled = id > 0 ? cancel_job(queue, id) : Cancelled::ended;
+	if (cancelled == Cancelled::in_other_hands)
+		raise_in_other_hands(id);
+	PG_RETURN_BOOL(cancelled == Cancelled::yes);
+}
+
+// cancel_jobs(queue, state, ids … count) returns bigint
+ONCEQ_FUNCTION(onceq_cancel_jobs)
+{
+	base::require_writable("onceq.cancel_jobs()");
+	require_argument(fcinfo, 0, "queue");
+	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
+	catalog::require_privilege(queue, catalog::may_purge);
+	CancelJobs jobs{queue, states_argument(fcinfo, 1, true)};
+	Selection const selection = selection_argument(fcinfo, 2, queue);
+	PG_RETURN_INT64(change_unfinished(queue, jobs.states, selection, cancel_selected, &jobs));
 }
 
 // cancelled(token) returns setof bigint: what others have taken out of the lease, or are just committing to.

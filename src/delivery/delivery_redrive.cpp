@@ -8,14 +8,13 @@
 #include "base/require.hpp"
 #include "base/wall.hpp"
 #include "board/transaction.hpp"
-#include "delivery/delivery.hpp"
+#include "delivery/selection.hpp"
 #include "store/store.hpp"
 
 namespace onceq::delivery {
 
 namespace {
 
-constexpr int redrive_max = 10000;
 constexpr int rate_max = 1000000;
 constexpr int candidates_per_look = 1000;
 
@@ -118,7 +117,14 @@ redrive_job(Redrive &redrive, core::JobId id, core::JobState &is)
 	return true;
 }
 
-// ---- all that are dead
+bool
+redrive_listed(core::JobId id, void *argument)
+{
+	core::JobState is;
+	return redrive_job(*static_cast<Redrive *>(argument), id, is);
+}
+
+// ---- many of them
 
 struct Candidates
 {
@@ -136,44 +142,35 @@ add_candidate(core::JobId id, void *argument)
 }
 
 void
-redrive_segment(Redrive &redrive, core::SegmentNumber segment, int64 count, Candidates &candidates)
+redrive_segment(Redrive &redrive, core::SegmentNumber segment, Selection const &selection, Candidates &candidates)
 {
-	core::JobId from = segment == store::stay ? 1 : core::first_id_of(segment);
+	core::JobId from = Max(core::first_id_of(segment), selection.first);
 	do
 	{
 		candidates.count = 0;
 		store::read_dead(redrive.queue.id, segment, from, add_candidate, &candidates);
-		for (int i = 0; i < candidates.count && redrive.done < count; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			core::JobState is;
-			redrive_job(redrive, candidates.id[i], is);
-			from = candidates.id[i] + 1;
-		}
-	} while (candidates.count == candidates_per_look && redrive.done < count);
+		if (candidates.count == 0)
+			return;
+		Selection part = selection;
+		part.ids = candidates.id;
+		part.id_count = candidates.count;
+		part.count = static_cast<int>(selection.count - redrive.done);
+		change_listed(redrive.queue, part, redrive_listed, &redrive);
+		from = candidates.id[candidates.count - 1] + 1;
+	} while (candidates.count == candidates_per_look && redrive.done < selection.count && from <= selection.last);
 }
 
 void
-redrive_all(Redrive &redrive, int64 count)
+redrive_selected(Redrive &redrive, Selection const &selection)
 {
 	auto *const candidates = static_cast<Candidates *>(palloc(sizeof(Candidates)));
-	redrive_segment(redrive, store::stay, count, *candidates);
+	redrive_segment(redrive, store::stay, selection, *candidates);
 	store::Segments const segments = store::all_segments(redrive.queue.id);
-	for (int i = 0; i < segments.count && redrive.done < count; i++)
-		redrive_segment(redrive, segments.segment[i].number, count, *candidates);
+	for (int i = 0; i < segments.count && redrive.done < selection.count; i++)
+		if (core::SegmentNumber const number = segments.segment[i].number;
+			selection.first <= core::last_id_of(number) && core::first_id_of(number) <= selection.last)
+			redrive_segment(redrive, number, selection, *candidates);
 	pfree(candidates);
-}
-
-int
-ranged_argument(FunctionCallInfo fcinfo, int number, char const *name, int most, int otherwise)
-{
-	if (PG_ARGISNULL(number))
-		return otherwise;
-	int const value = PG_GETARG_INT32(number);
-	if (value < 1 || value > most)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of range", name),
-						errdetail("It must be between 1 and %d.", most)));
-	return value;
 }
 
 void
@@ -201,12 +198,28 @@ ONCEQ_FUNCTION(onceq_redrive)
 	require_argument(fcinfo, 0, "queue");
 	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
 	catalog::require_operator("redrive dead jobs");
-	int const count = ranged_argument(fcinfo, 2, "count", redrive_max, redrive_max);
+	int const count = ranged_argument(fcinfo, 2, "count", selection_count_max, selection_count_max);
 	Redrive redrive{queue, ranged_argument(fcinfo, 3, "rate", rate_max, 0), base::now_wall(), -1, 0};
 	if (PG_ARGISNULL(1))
-		redrive_all(redrive, count);
+		redrive_selected(redrive, all_jobs(count));
 	else
 		redrive_one(redrive, PG_GETARG_INT64(1));
+	PG_RETURN_INT64(redrive.done);
+}
+
+// redrive_jobs(queue, ids … count, rate) returns bigint
+ONCEQ_FUNCTION(onceq_redrive_jobs)
+{
+	base::require_writable("onceq.redrive_jobs()");
+	require_argument(fcinfo, 0, "queue");
+	catalog::Queue const queue = catalog::find_queue(PG_GETARG_TEXT_PP(0));
+	catalog::require_operator("redrive dead jobs");
+	Selection const selection = selection_argument(fcinfo, 1, queue);
+	Redrive redrive{queue, ranged_argument(fcinfo, 12, "rate", rate_max, 0), base::now_wall(), -1, 0};
+	if (selection.ids != nullptr)
+		change_listed(queue, selection, redrive_listed, &redrive);
+	else
+		redrive_selected(redrive, selection);
 	PG_RETURN_INT64(redrive.done);
 }
 

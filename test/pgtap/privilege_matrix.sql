@@ -107,6 +107,8 @@ INSERT INTO matrix VALUES
 	('progress', 'SA---c----', 'SELECT onceq.progress(%, #, 1)'),
 	('cancelled', 'SA---c----', 'SELECT onceq.cancelled(%)'),
 	('cancel', 'SA--------', 'SELECT onceq.cancel(''m'', 39)'),
+	('cancel_jobs', 'SA--------', 'SELECT onceq.cancel_jobs(''m'', ids => ''{39}'')'),
+	('redrive_jobs', 'SAO-------', 'SELECT onceq.redrive_jobs(''m'') IS NOT NULL'),
 	('redrive', 'SAO-------', 'SELECT onceq.redrive(''m'') IS NOT NULL'),
 	('job', 'SA---cl---', 'SELECT onceq.job(''m'', 1)'),
 	('job_attempts', 'SA---cl---', 'SELECT onceq.job_attempts(''m'', 1)'),

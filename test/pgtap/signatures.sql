@@ -36,6 +36,8 @@ INSERT INTO promised VALUES
 	('extend', 'token bigint, lease interval DEFAULT NULL::interval', 'timestamp with time zone'),
 	('cancel', 'queue text, id bigint', 'boolean'),
 	('redrive', 'queue text, id bigint DEFAULT NULL::bigint, count integer DEFAULT NULL::integer, rate integer DEFAULT NULL::integer', 'bigint'),
+	('cancel_jobs', 'queue text, state text DEFAULT NULL::text, ids bigint[] DEFAULT NULL::bigint[], first_id bigint DEFAULT NULL::bigint, last_id bigint DEFAULT NULL::bigint, enqueued_after timestamp with time zone DEFAULT NULL::timestamp with time zone, enqueued_before timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT NULL::integer, ordering_key text DEFAULT NULL::text, payload jsonb DEFAULT NULL::jsonb, headers jsonb DEFAULT NULL::jsonb, error_like text DEFAULT NULL::text, count integer DEFAULT NULL::integer', 'bigint'),
+	('redrive_jobs', 'queue text, ids bigint[] DEFAULT NULL::bigint[], first_id bigint DEFAULT NULL::bigint, last_id bigint DEFAULT NULL::bigint, enqueued_after timestamp with time zone DEFAULT NULL::timestamp with time zone, enqueued_before timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT NULL::integer, ordering_key text DEFAULT NULL::text, payload jsonb DEFAULT NULL::jsonb, headers jsonb DEFAULT NULL::jsonb, error_like text DEFAULT NULL::text, count integer DEFAULT NULL::integer, rate integer DEFAULT NULL::integer', 'bigint'),
 	('cancelled', 'token bigint', 'SETOF bigint'),
 	('progress', 'token bigint, id bigint, current bigint, total bigint DEFAULT NULL::bigint, message text DEFAULT NULL::text', 'text'),
 	('job', 'queue text, id bigint', 'onceq.job_info'),

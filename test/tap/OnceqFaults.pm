@@ -107,6 +107,16 @@ sub fault_node
 				DELETE FROM test.submitted WHERE k = job.payload::int;
 			END IF;
 		END $$;
+		CREATE FUNCTION test.cancel_jobs(ks int[]) RETURNS void LANGUAGE plpgsql AS $$
+		DECLARE
+			one int;
+		BEGIN
+			FOREACH one IN ARRAY ks LOOP
+				IF onceq.cancel_jobs('work', payload => to_jsonb(one)) = 1 THEN
+					DELETE FROM test.submitted s WHERE s.k = one;
+				END IF;
+			END LOOP;
+		END $$;
 		CREATE FUNCTION test.purge(queue text) RETURNS void LANGUAGE plpgsql AS $$
 		BEGIN
 			PERFORM onceq.purge_queue(queue);
@@ -149,6 +159,8 @@ my @steps = (
 	"SELECT test.submit('work'); SELECT test.cancel('ready')",
 	"SELECT test.submit('work'); SELECT test.work(1, 'leave'); SELECT test.cancel('running')",
 	"SELECT test.submit('work'); SELECT test.work(2, 'reject'); SELECT onceq.redrive('work')",
+	"SELECT test.submit('work'); SELECT test.work(2, 'reject'); SELECT onceq.redrive_jobs('work')",
+	"SELECT test.submit('work') FROM generate_series(1, 3); SELECT test.work(1, 'leave'); SELECT test.cancel_jobs(ARRAY(SELECT k FROM test.submitted WHERE queue = 'work' ORDER BY k DESC LIMIT 3))",
 	"SELECT count(*) FROM onceq.audit('work')",
 );
 
