@@ -21,6 +21,14 @@ class Client
 		if (!statements.ack_and_claim.empty())
 			connection_.prepare("ack_and_claim", statements.ack_and_claim);
 		connection_.prepare("enqueue", batch_ == 1 ? statements.enqueue : statements.enqueue_many);
+		if (!statements.wait.empty())
+		{
+			connection_.prepare("wait", statements.wait);
+			connection_.prepare("announce", statements.announce);
+		}
+		if (options.scenario == "receive" && !statements.listen.empty())
+			connection_.query(statements.listen, {});
+		listens_ = !statements.listen.empty();
 		connection_.prepare("select", "SELECT 1");
 		// Writes and flushes a commit record, and nothing else.
 		connection_.prepare("commit", "SELECT pg_logical_emit_message(true, '', '')");
@@ -37,17 +45,17 @@ class Client
 		return (this->*round_)();
 	}
 
-	// When the job of the last round was sent; nothing: rounds send it themselves.
-	std::optional<Clock::time_point>
-	sent() const
+	// From the enqueue of the last round's job to its claim's return; nothing: rounds enqueue it themselves.
+	std::optional<Clock::duration>
+	waited() const
 	{
-		return {};
+		return waited_;
 	}
 
 	void
 	enqueue_stamped()
 	{
-		throw std::runtime_error("no scenario yet for jobs that somebody waits for");
+		connection_.execute("announce", {stamped_payload().c_str()});
 	}
 
 	// Leaves nothing claimed.
@@ -67,7 +75,8 @@ class Client
 		std::map<std::string, Round> const rounds = {
 			{"claim_ack", &Client::claim_ack}, {"ack_and_claim", &Client::ack_and_claim},
 			{"enqueue", &Client::enqueue},     {"cycle", &Client::cycle},
-			{"select", &Client::select},       {"commit", &Client::commit}};
+			{"receive", &Client::receive},     {"select", &Client::select},
+			{"commit", &Client::commit}};
 		auto const found = rounds.find(scenario);
 		if (found == rounds.end())
 			throw std::runtime_error("unknown scenario: " + scenario);
@@ -142,6 +151,21 @@ class Client
 		return claim_ack().value_or(0);
 	}
 
+	// Waits a second at most. Who listens looks before and after.
+	std::optional<int>
+	receive()
+	{
+		Result claimed = connection_.execute("wait", {});
+		if (claimed.rows() == 0 && listens_ && connection_.wait_for_notice(1000))
+			claimed = connection_.execute("wait", {});
+		if (take(claimed) == 0)
+			return 0;
+		waited_ = Clock::now() - stamp_of(claimed.value(0, 2));
+		connection_.execute("ack", {handle_.c_str()});
+		handle_.clear();
+		return 1;
+	}
+
 	std::optional<int>
 	select()
 	{
@@ -162,6 +186,8 @@ class Client
 	std::string handle_; // of what is claimed; empty: nothing
 	bool acks_by_ids_;
 	bool claims_by_handle_;
+	bool listens_;
+	std::optional<Clock::duration> waited_;
 	Round round_;
 };
 

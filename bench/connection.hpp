@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <libpq-fe.h>
+#include <poll.h>
 
 namespace bench {
 
@@ -93,6 +94,20 @@ class Connection
 		return result.rows() == 0 ? 0 : std::atol(result.value(0, 0));
 	}
 
+	// Whether one came in this time, or had come before. One stands for all that came.
+	bool
+	wait_for_notice(int milliseconds)
+	{
+		bool noticed = drop_notices();
+		pollfd input{PQsocket(connection_.get()), POLLIN, 0};
+		if (!noticed && poll(&input, 1, milliseconds) > 0)
+		{
+			PQconsumeInput(connection_.get());
+			noticed = drop_notices();
+		}
+		return noticed;
+	}
+
 	int
 	server_process() const
 	{
@@ -100,6 +115,18 @@ class Connection
 	}
 
   private:
+	bool
+	drop_notices()
+	{
+		bool any = false;
+		while (PGnotify *const notice = PQnotifies(connection_.get()))
+		{
+			PQfreemem(notice);
+			any = true;
+		}
+		return any;
+	}
+
 	Result
 	check(Result result)
 	{

@@ -2,7 +2,7 @@
 // One run of one scenario: clients that repeat its round in threads of their own, measured and told in
 // one line. Which system is under load is the business of a Load:
 //
-//	std::unique_ptr<Load::Client> open()  a new client: round(), sent(), finish(), enqueue_stamped()
+//	std::unique_ptr<Load::Client> open()  a new client: round(), waited(), finish(), enqueue_stamped()
 //	long server()                         the process whose tree is the server
 //	void fill(), long wal(), long dead()
 #pragma once
@@ -103,7 +103,8 @@ constexpr int warm_up_rounds_of_one = 100;
 inline int
 warm_up_of(Options const &options)
 {
-	return options.rate > 0 ? 0 : warm_up_rounds + warm_up_rounds_of_one / options.batch;
+	return options.scenario == "receive" ? 0
+										 : warm_up_rounds + warm_up_rounds_of_one / options.batch;
 }
 
 // Calls body; an error ends the run for all.
@@ -142,7 +143,7 @@ run_client(Load &load, Options const &options, Run &run, Share<typename Load::Cl
 			if (!jobs)
 				run.stop = true;
 			else if (*jobs > 0)
-				share.latency.add(end - share.client->sent().value_or(begin));
+				share.latency.add(share.client->waited().value_or(end - begin));
 			share.jobs += jobs.value_or(0);
 			share.course.add(end - run.begin, jobs.value_or(0));
 		}

@@ -3,9 +3,10 @@
 # build/bench. Servers are ours, with folders of their own, on sockets and the loopback, and end with the script.
 # shellcheck shell=bash
 
-known_peers="pgq"
+known_peers="pgq bullmq bullmq_everysec rabbitmq graphile_worker pg_boss"
 peers=${PEERS:-$known_peers}
 root=$work/peers # of the unpacked packages
+multiarch=$(gcc -print-multiarch)
 
 # What cannot be measured is said in the report, too.
 skip_peer() {
@@ -41,6 +42,109 @@ install_pgq() {
 
 begin_pgq() { psql -Xq -f bench/peers/pgq.sql >/dev/null; }
 
+# ---- Servers that are not PostgreSQL's ----
+
+peer_servers=() # process ids
+
+# start_peer FOLDER COMMAND…: leaves its process id in $started
+start_peer() {
+	as_server mkdir "$work/run/$1"
+	as_server "${@:2}" >"$work/run/$1.log" 2>&1 </dev/null &
+	started=$!
+	peer_servers+=("$started")
+}
+
+stop_peers() {
+	local pid
+	for pid in "${peer_servers[@]}"; do
+		kill "$pid" 2>/dev/null || continue
+		timeout 20 tail -s 0.1 --pid="$pid" -f /dev/null || kill -KILL "$pid"
+	done
+}
+
+# until_ready PID COMMAND…: at most a minute
+until_ready() {
+	local tries
+	for ((tries = 0; tries < 600; tries++)); do
+		"${@:2}" >/dev/null 2>&1 && return
+		kill -0 "$1" 2>/dev/null || return
+		sleep 0.1
+	done
+	return 1
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# ---- Clients for node ----
+
+install_node() {
+	command -v npm >/dev/null || return
+	mkdir -p "$out/node"
+	cp bench/peers/*.mjs bench/peers/package.json "$out/node/"
+	(cd "$out/node" && npm install --no-audit --no-fund --loglevel=error >"$out/npm.log" 2>&1)
+}
+
+# ---- BullMQ: on a Redis of ours, where appendfsync is what begin_… says ----
+
+redis_cli() { LD_LIBRARY_PATH=$root/usr/lib/$multiarch "$root/usr/bin/redis-cli" -e -s "$BENCH_REDIS" "$@"; }
+
+install_bullmq() {
+	[ -z "${redis:-}" ] || return 0
+	install_node && unpack redis-server redis-tools || return
+	export BENCH_REDIS=$work/run/redis/socket
+	start_peer redis env LD_LIBRARY_PATH="$root/usr/lib/$multiarch" "$root/usr/bin/redis-server" --port 0 \
+		--unixsocket "$BENCH_REDIS" --unixsocketperm 777 --dir "$work/run/redis" --appendonly yes --appendfsync always \
+		--save '' --maxmemory-policy noeviction
+	redis=$started
+	until_ready "$redis" redis_cli ping
+}
+install_bullmq_everysec() { install_bullmq; }
+
+begin_bullmq() { redis_cli FLUSHALL >/dev/null && redis_cli CONFIG SET appendfsync always >/dev/null; }
+begin_bullmq_everysec() { redis_cli FLUSHALL >/dev/null && redis_cli CONFIG SET appendfsync everysec >/dev/null; }
+
+# ---- RabbitMQ, with a port mapper of its own ----
+
+install_rabbitmq() {
+	local folder=$work/run/rabbitmq ports
+	unpack rabbitmq-server librabbitmq-dev || return
+	sed -i "s|/usr/lib/erlang|$root/usr/lib/erlang|" "$root/usr/lib/erlang/bin/erl"
+	g++ -std=c++20 -O2 -Wall -Wextra -I"$root/usr/include" -o "$out/rabbitmq" bench/peers/rabbitmq.cpp \
+		-L"$root/usr/lib/$multiarch" -Wl,-rpath,"$root/usr/lib/$multiarch" -lrabbitmq -pthread || return
+	ports=("$(free_port)" "$(free_port)" "$(free_port)")
+	start_peer epmd "$root/usr/lib/erlang/bin/epmd" -port "${ports[1]}" -address 127.0.0.1
+	export BENCH_RABBITMQ=${ports[0]}
+	start_peer rabbitmq env -u RABBITMQ_HOME PATH="$root/usr/lib/erlang/bin:$PATH" RUNNING_UNDER_SYSTEMD=1 \
+		ERL_EPMD_PORT="${ports[1]}" ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_NODENAME=bench@localhost \
+		RABBITMQ_DIST_PORT="${ports[2]}" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="${ports[0]}" \
+		RABBITMQ_MNESIA_BASE="$folder" RABBITMQ_LOG_BASE="$folder" RABBITMQ_CONF_ENV_FILE=/dev/null \
+		RABBITMQ_CONFIG_FILE="$folder/none" RABBITMQ_ENABLED_PLUGINS_FILE="$folder/plugins" \
+		"$root"/usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server
+	rabbitmq=$started
+	until_ready "$rabbitmq" "$out/rabbitmq" system=rabbitmq scenario=enqueue seconds=0.01 server="$rabbitmq"
+}
+
+begin_rabbitmq() { :; }
+
+# ---- Queues in PostgreSQL, whose clients are written for node. They create what they need, anew for each row ----
+
+install_graphile_worker() { install_node; }
+install_pg_boss() { install_node; }
+begin_graphile_worker() { psql -Xqc 'SET client_min_messages = warning' -c 'DROP SCHEMA IF EXISTS graphile_worker CASCADE'; }
+begin_pg_boss() { psql -Xqc 'SET client_min_messages = warning' -c 'DROP SCHEMA IF EXISTS pgboss CASCADE'; }
+
+# load SYSTEM name=value…: by the driver that can
+load() {
+	local system=$1
+	shift
+	case $system in
+		bullmq*) node "$out/node/load.mjs" "$@" "server=$redis" ;;
+		graphile_worker | pg_boss) node "$out/node/load.mjs" "$@" "server=$(head -n 1 "$server/data/postmaster.pid")" ;;
+		rabbitmq) "$out/rabbitmq" "$@" "server=$rabbitmq" ;;
+		*) "$out/driver" "$@" ;;
+	esac
+}
+
 # ---- All of them ----
 
 # Leaves in $peers those that can be measured.
@@ -50,7 +154,7 @@ install_peers() {
 	for peer in $peers; do
 		if [[ " $known_peers " != *" $peer "* ]]; then
 			skip_peer "$peer" "no such peer"
-		elif "install_$peer"; then
+		elif "install_$peer" >&2; then
 			left+=("$peer")
 		else
 			skip_peer "$peer" "it cannot be installed"
@@ -61,18 +165,34 @@ install_peers() {
 
 # beside PEER SCENARIO BATCHES CLIENTS CLIENTS_OF_PEER [name=value…]: one row a batch; onceq and the peer alternate
 beside() {
-	local batch backlog=0
+	local batch backlog word
 	wants_peer "$1" || return 0
 	for batch in $3; do
-		[ "$2" = enqueue ] || backlog=$(backlog_for "$batch")
+		backlog=0
+		[ "$2" != claim_ack ] || backlog=$(backlog_for "$batch")
+		for word in "${@:6}"; do
+			[[ $word != backlog=* ]] || backlog=${word#*=}
+		done
 		begin "$1, $2 x $batch"
 		"begin_$1"
-		compare "system=onceq clients=$4 / system=$1 clients=$5" "section=peers/$1/$2/$batch/$5" "scenario=$2" \
+		compare "system=onceq clients=$4 / system=$1 clients=$5" "section=peers/$1/$2/$batch/$backlog" "scenario=$2" \
 			"batch=$batch" "seconds=$duration" "backlog=$backlog" "${@:6}"
 	done
 }
 
 measure_peers() {
-	beside pgq enqueue "1 10 100 1000" 4 4
-	beside pgq claim_ack "1 10 100 1000" 1 1
+	local peer batches="1 100"
+	[ ! "$long" ] || batches="1 10 100 1000"
+	for peer in bullmq bullmq_everysec rabbitmq graphile_worker pg_boss; do
+		beside $peer enqueue 1 16 16
+		beside $peer enqueue "${batches#1 }" 4 4
+		beside $peer cycle 1 16 16
+	done
+	beside bullmq claim_ack 1 16 50
+	beside bullmq_everysec claim_ack 1 16 50
+	beside rabbitmq claim_ack "$batches" 4 4
+	beside graphile_worker claim_ack "$batches" 4 24
+	beside pg_boss claim_ack "$batches" 4 4 backlog=10000 # its fetch sorts all there is
+	beside pgq enqueue "$batches" 4 4
+	beside pgq claim_ack "$batches" 1 1
 }

@@ -16,8 +16,14 @@ COMPARISONS = {
     "unique": ("onceq: enqueue under a unique key of its own, and without", "with", "without"),
     "taken": ("onceq: enqueue under a unique key that is taken, which adds nothing, and without", "with", "without"),
 }
-PEERS = {"pgq": "PgQ"}
+PEERS = {"pgq": "PgQ", "bullmq": "BullMQ, Redis always", "bullmq_everysec": "BullMQ, Redis everysec",
+         "rabbitmq": "RabbitMQ", "graphile_worker": "graphile-worker", "pg_boss": "pg-boss"}
 ROUNDS = {"claim_ack": "claim, ack", "cycle": "enqueue, claim, ack", "enqueue": "enqueue"}
+PEER_NOTES = """\
+Two values in a column: onceq's, and theirs. Clients: threads, or calls at a time of one process where clients are
+written for node (BullMQ, graphile-worker, pg-boss). RabbitMQ: a quorum queue, messages persistent and
+confirmed; its acks are sent, not confirmed, while those of the others are durable. PgQ: ticks are cut beforehand,
+so that a batch has the size that is asked for. BullMQ, and graphile-worker at batch 100 and more, claim ahead."""
 INTRODUCTION = """\
 Medians (least–greatest). A ratio is one of neighbouring runs. Two values in a column are one of each
 side. A round is what a client repeats: p50 and p99 are medians, max is the greatest of all runs.
@@ -57,6 +63,8 @@ def ratios(upper, lower):
 
 
 def latency(runs):
+    if not any(run["max_us"] for run in runs):
+        return "–"  # its clients cannot tell
     p50, p99 = (median(run[name] for run in runs) for name in ("p50_us", "p99_us"))
     return " / ".join(f"{value / 1000:.2f}" for value in (p50, p99, max(run["max_us"] for run in runs)))
 
@@ -101,12 +109,12 @@ def with_snapshot(runs):
 def beside_peers(sections):
     """A row per peer, scenario and batch: onceq and the peer, which may work best with another number of clients."""
     for name in (name for name in sections if name.startswith("peers/")):
-        _, peer, scenario, batch, _ = name.split("/")
+        _, peer, scenario, batch, backlog = name.split("/")
         ours, theirs = ([run for run in sections[name] if (run["system"] == "onceq") == own] for own in (True, False))
 
         def both(column, form=small):
             return " / ".join(form(median(run[column] for run in side)) for side in (ours, theirs))
-        yield [PEERS[peer], ROUNDS[scenario], batch, both("clients", whole), rates(ours), rates(theirs),
+        yield [PEERS[peer], ROUNDS[scenario], batch, whole(int(backlog)), both("clients", whole), rates(ours), rates(theirs),
                ratios(ours, theirs), both("cpu_us"), latency(ours), latency(theirs), others(ours + theirs)]
 
 
@@ -135,8 +143,8 @@ def report(machine, runs):
                           "p50 / p99 / max ms: without", "with", "others"], with_snapshot(sections["snapshot"]))
     peers = list(beside_peers(sections))
     if peers:
-        yield from ["## Other queues; two values in a column: onceq's and theirs", ""]
-        yield from table(["queue", "round", "batch", "clients", "onceq, jobs/s", "it, jobs/s", "ratio",
+        yield from ["## Other queues", "", PEER_NOTES, ""]
+        yield from table(["queue", "round", "batch", "backlog", "clients", "onceq, jobs/s", "it, jobs/s", "ratio",
                           "server CPU µs/job", "p50 / p99 / max ms: onceq", "it", "others"], peers)
 
 

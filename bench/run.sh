@@ -5,10 +5,12 @@
 #   make bench              everything, in about ten minutes
 #   QUICK=1 make bench      the figures that matter most, in less than one; without other queues
 #
+#   LONG=1 make bench       more runs, longer ones, more batches: for a machine that is left alone
+#
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
 #   DURATION=0.6   seconds of one run
 #   SECTIONS="…"   only these: claim backlog lean forms durable enqueue unique taken snapshot peers
-#   PEERS="…"      only these other queues: pgq
+#   PEERS="…"      only these other queues: pgq bullmq bullmq_everysec rabbitmq graphile_worker pg_boss
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
 # The load comes from the same machine. What others take of it is reported with each figure.
@@ -18,9 +20,11 @@ cd "$(dirname "$0")/.."
 scripts/install_dependencies.sh
 . scripts/server.sh
 . bench/peers.sh
+trap 'stop_peers; cleanup' EXIT
 quick=${QUICK:-}
-pairs=${PAIRS:-3}
-duration=${DURATION:-$([ "$quick" ] && echo 0.4 || echo 0.6)}
+long=${LONG:-}
+pairs=${PAIRS:-$([ "$long" ] && echo 5 || echo 3)}
+duration=${DURATION:-$([ "$long" ] && echo 2 || { [ "$quick" ] && echo 0.4 || echo 0.6; })}
 patience=${PATIENCE:-0}
 out=$PWD/build/bench
 mkdir -p "$out"
@@ -30,7 +34,11 @@ mkdir -p "$out"
 
 # run section=… name=value…: the rest is the driver's
 run() {
-	"$out/driver" "${@:2}" | sed "s|^|$1 |" | tee -a "$out/runs.txt" >&2
+	local word system=onceq
+	for word; do
+		[[ $word != system=* ]] || system=${word#*=}
+	done
+	load "$system" "${@:2}" | sed "s|^|$1 |" | tee -a "$out/runs.txt" >&2
 }
 
 # Percent of the processors' time used within a second.

@@ -3,6 +3,9 @@
 // claimed, and the ids of what was enqueued.
 #pragma once
 
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -12,6 +15,23 @@ namespace bench {
 inline constexpr char payload[] =
 	R"({"type": "mail", "to": "ada.lovelace@example.org", "template": "order-shipped", "locale": "en-GB", )"
 	R"("order": 4815162342, "link": "https://shop.example.org/orders/4815162342/track?key=9f86d081884c7d659a2feaa0c"})";
+
+// The same, with the time it is sent at.
+inline std::string
+stamped_payload()
+{
+	std::chrono::nanoseconds const at = std::chrono::steady_clock::now().time_since_epoch();
+	return "{\"at\": " + std::to_string(at.count()) + ", " + (payload + 1);
+}
+
+inline std::chrono::steady_clock::time_point
+stamp_of(char const *stamped)
+{
+	char const *const at = std::strstr(stamped, "\"at\": ");
+	if (at == nullptr)
+		throw std::runtime_error("a job without a time");
+	return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(std::atoll(at + 6)));
+}
 
 // The same, count times, as an array in text form.
 inline std::string
@@ -39,6 +59,9 @@ struct Statements
 	std::string claim;         // returns id, handle, payload
 	std::string ack;           // $1: the handle of the claim, or its ids
 	std::string ack_and_claim; // $1 the same, or null; empty: it has none
+	std::string wait;          // claim, after at most a second; empty: nobody waits for its jobs
+	std::string announce;      // $1 jsonb: enqueue, and wake those who
+	std::string listen;        // if it must be done once
 	bool acks_by_ids;
 	std::string count_ready;
 	std::string fill;   // $1 jsonb, $2 count
@@ -57,6 +80,9 @@ onceq_statements(std::string const &name, std::string const &batch)
 		.ack = "SELECT onceq.ack($1)",
 		.ack_and_claim =
 			"SELECT id, token, payload FROM onceq.ack_and_claim($1, " + queue + ", " + batch + ")",
+		.wait = "SELECT id, token, payload FROM onceq.claim(" + queue + ", 1, wait => '1 s')",
+		.announce = "SELECT onceq.enqueue(" + queue + ", $1)",
+		.listen = "",
 		.acks_by_ids = false,
 		.count_ready = "SELECT ready FROM onceq.queue_stats WHERE queue = " + queue,
 		.fill = "SELECT count(*) FROM onceq.enqueue_many(" + queue +
@@ -94,6 +120,10 @@ skip_locked_statements(std::string const &table, std::string const &set, std::st
 		.ack = "DELETE FROM " + table + " WHERE id = ANY ($1::bigint[])",
 		// A statement that does both runs into deadlocks: SKIP LOCKED waits once it follows a row's updates.
 		.ack_and_claim = "",
+		.wait = take,
+		.announce = "WITH job AS (INSERT INTO " + table +
+					" (payload) VALUES ($1) RETURNING id) SELECT pg_notify('bench', '') FROM job",
+		.listen = "LISTEN bench",
 		.acks_by_ids = true,
 		.count_ready = "SELECT count(*) FROM " + table + " WHERE lease_until IS NULL",
 		.fill =
@@ -114,6 +144,9 @@ pgq_statements(std::string const &batch)
 		.claim = "SELECT ev_id, $1::bigint, ev_data FROM pgq.get_batch_events($1)",
 		.ack = "SELECT pgq.finish_batch($1)",
 		.ack_and_claim = "",
+		.wait = "",
+		.announce = "",
+		.listen = "",
 		.acks_by_ids = false,
 		.count_ready = "SELECT pending_events FROM pgq.get_consumer_info('bench', 'worker')",
 		.fill = "CALL bench.fill_pgq($1, $2, " + batch + ")",
