@@ -22,7 +22,8 @@ format:; clang-format -i $(shell find $(top)src $(top)test -name '*.[ch]pp')
 check:;  @$(top)scripts/check.sh
 check-versions:; @$(top)scripts/versions.sh
 check-cassert:;  @$(top)scripts/cassert.sh
-$(filter-out check-versions check-cassert,$(filter check-%,$(MAKECMDGOALS))): check-%:; @$(top)scripts/check.sh $*
+check-fuzz:;     @FUZZ=$${FUZZ:-60} $(top)scripts/check.sh fuzz
+$(filter-out check-versions check-cassert check-fuzz,$(filter check-%,$(MAKECMDGOALS))): check-%:; @$(top)scripts/check.sh $*
 $(filter-out $(goals),$(MAKECMDGOALS)):;     +@$(MAKE) $@
 
 else

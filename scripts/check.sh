@@ -25,7 +25,7 @@ scripts/install_dependencies.sh || exit
 kept=$top/build/check
 [ $# -gt 0 ] || rm -rf "$kept"
 mkdir -p "$work/log" "$work/count"
-stages=(${*:-rules clang chaos chaos-standby isolation tap unit explorer sql pgtap chaos-checker})
+stages=(${*:-rules clang chaos chaos-standby isolation tap unit fuzz explorer sql pgtap chaos-checker})
 [ "${stages[*]}" != long ] || stages=(chaos-long mutants)
 
 # ---- One stage: run it, count its tests, say so ----

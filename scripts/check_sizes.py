@@ -7,7 +7,7 @@ from pathlib import Path
 
 FUNCTION_MAX, FILE_MAX = 70, 500
 TOP = Path(__file__).resolve().parent.parent
-FOLDERS = ["src", "test/unit", "test/explorer", "test/chaos", "scripts"]
+FOLDERS = ["src", "test/unit", "test/explorer", "test/fuzz", "test/chaos", "scripts"]
 
 # Comments, literals and preprocessor lines: their braces do not count.
 NOISE = re.compile(

@@ -15,6 +15,7 @@ NAMES = {
     "test/isolation/specs": r".*\.spec",
     "test/pgtap": r".*\.sql",
     "test/tap": r"\d\d\d_\w+\.pl|(\w+\.pm)",
+    "test/fuzz": r"\w+_fuzz\.cpp|(fuzz\.hpp)",
     "test/unit": r"\w+_test\.cpp|(\w+\.hpp)",
     "test/chaos": r"(?:run|checker_test)\.py|(\w+\.(?:py|md))",
 }

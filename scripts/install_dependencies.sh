@@ -1,16 +1,17 @@
 #!/bin/bash
-# Installs what `make check` needs on Debian with its PostgreSQL 15; does and says nothing if all is
-# there. Other servers (PG_CONFIG) are the business of whoever brings them.
+# Installs what `make check` needs on Debian with its PostgreSQL 15, and the packages named; does and says
+# nothing if all is there. Other servers (PG_CONFIG) are the business of whoever brings them.
 #
 # Debian's package of the server would create and start a cluster, 15/main. It is told not to: onceq
 # is tested in servers of its own, and the system's clusters are left alone.
 set -euo pipefail
 
 packages=(
-	make g++ clang cmake libgtest-dev
+	make g++ clang libclang-rt-14-dev cmake libgtest-dev
 	postgresql-15 postgresql-server-dev-15
 	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
 	postgresql-15-cron python3 python3-psycopg
+	"$@"
 )
 
 if [ "${PG_CONFIG:-pg_config}" != pg_config ] || command -v pg_config >/dev/null; then

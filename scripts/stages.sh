@@ -21,6 +21,7 @@ build_for() {
 		rules | sql | pgtap) echo release ;;
 		isolation | tap | chaos | chaos-standby | chaos-long) echo testing ;;
 		unit | explorer) echo core ;;
+		fuzz) echo fuzzers ;;
 	esac
 }
 
@@ -38,11 +39,19 @@ build_core() {
 	flock "$top/build/unit.lock" cmake --build "$top/build/unit" -j"$(nproc)"
 }
 
+build_fuzzers() {
+	[ -z "$(obstacle_to fuzz)" ] || return 0
+	mkdir -p "$top/build"
+	flock "$top/build/fuzz.lock" cmake -S "$top" -B "$top/build/fuzz" -D CMAKE_CXX_COMPILER=clang++
+	flock "$top/build/fuzz.lock" cmake --build "$top/build/fuzz" --target fuzzers -j"$(nproc)"
+}
+
 # ---- Why a stage cannot run here; on Debian 12 nothing is in the way of any ----
 
 obstacle_to() {
 	case $1 in
 		clang) command -v clang++ >/dev/null || echo "no clang++" ;;
+		fuzz) [ -e "$(clang++ -print-file-name="libclang_rt.fuzzer-$(uname -m).a" 2>/dev/null)" ] || echo "no libFuzzer" ;;
 		pgtap) [ -e "$("$PG_CONFIG" --sharedir)/extension/pgtap.control" ] || echo "no pgTAP" ;;
 		tap) [ -d "$pgxs/src/test/perl/PostgreSQL" ] || echo "no PostgreSQL::Test" ;;
 	esac
@@ -58,6 +67,7 @@ tests_of() {
 		tap) names test/tap .pl ;;
 		unit) names test/unit _test.cpp ;;
 		explorer) names test/explorer .cpp ;;
+		fuzz) names test/fuzz _fuzz.cpp ;;
 		mutants) names test/mutants .patch ;;
 		*) echo "$1" ;;
 	esac
@@ -102,6 +112,26 @@ stage_unit() {
 stage_explorer() {
 	flock --shared "$top/build/unit.lock" ctest --test-dir "$top/build/unit" --label-regex explorer \
 		--no-tests=error --verbose
+}
+
+# $FUZZ: so many seconds for each, going on from what former runs reached; without it a few hundred inputs that
+# are the same each time. An input that fails is kept.
+stage_fuzz() {
+	local fuzzer folder options number=0 status=0
+	for fuzzer in "$@"; do
+		number=$((number + 1))
+		folder=$top/build/fuzz/corpus/$fuzzer options=(-max_total_time="${FUZZ:-}")
+		[ "${FUZZ:-}" ] || folder=$work/fuzz/$fuzzer options=(-seed=1 -runs=500)
+		mkdir -p "$folder"
+		if flock --shared "$top/build/fuzz.lock" "$top/build/fuzz/${fuzzer}_fuzz" "${options[@]}" -max_len=2000 \
+			-timeout=300 -print_final_stats=1 -artifact_prefix="$top/build/fuzz/$fuzzer-" "$folder" "$top/test/fuzz/seeds/$fuzzer"; then
+			echo "ok $number - $fuzzer"
+		else
+			echo "not ok $number - $fuzzer: its input is build/fuzz/$fuzzer-*"
+			status=1
+		fi
+	done
+	return $status
 }
 
 # ---- With a server ----

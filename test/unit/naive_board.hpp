@@ -20,6 +20,7 @@ struct Course
 	std::uint32_t frames;
 	int steps;
 	bool starved;
+	std::span<std::uint8_t const> bytes = {};
 };
 
 inline void
@@ -45,9 +46,15 @@ class NaiveBoard
 {
   public:
 	explicit NaiveBoard(Course const &course)
-		: course_(course), dice_(course.seed), stand_(course.frames, 16, ids_per_segment - 5000)
+		: course_(course), dice_(course.seed, course.bytes), stand_(course.frames, 16, ids_per_segment - 5000)
 	{
 		next_id_ = stand_.board.next_id;
+	}
+
+	bool
+	has_bytes() const
+	{
+		return dice_.has_bytes();
 	}
 
 	void

@@ -12,6 +12,7 @@
 #include <new>
 #include <ostream>
 #include <random>
+#include <span>
 
 namespace onceq::core {
 
@@ -99,22 +100,24 @@ class TableMemory
 	LeaseTable *table_;
 };
 
+// Falls as a fuzzer wants it while there are bytes, which are used sparingly.
 class Dice
 {
   public:
-	explicit Dice(std::uint64_t seed) : engine_(seed) {}
+	explicit Dice(std::uint64_t seed, std::span<std::uint8_t const> bytes = {}) : engine_(seed), bytes_(bytes) {}
 
 	std::uint64_t
 	bits()
 	{
-		return engine_();
+		return bytes_.empty() ? engine_() : next_bytes(8);
 	}
 
 	// 0 … count-1
 	std::int64_t
 	below(std::int64_t count)
 	{
-		return static_cast<std::int64_t>(engine_() % static_cast<std::uint64_t>(count));
+		std::uint64_t const wide = bytes_.empty() ? engine_() : next_bytes(count <= 256 ? 1 : count <= 65536 ? 2 : 8);
+		return static_cast<std::int64_t>(wide % static_cast<std::uint64_t>(count));
 	}
 
 	std::int64_t
@@ -128,8 +131,27 @@ class Dice
 		return below(100) < percent;
 	}
 
+	bool
+	has_bytes() const
+	{
+		return !bytes_.empty();
+	}
+
   private:
+	std::uint64_t
+	next_bytes(std::size_t count)
+	{
+		std::uint64_t number = 0;
+		for (; count > 0 && !bytes_.empty(); count--)
+		{
+			number = number << 8 | bytes_.front();
+			bytes_ = bytes_.subspan(1);
+		}
+		return number;
+	}
+
 	std::mt19937_64 engine_;
+	std::span<std::uint8_t const> bytes_;
 };
 
 } // namespace onceq::core::test
