@@ -48,9 +48,11 @@ peer_servers=() # process ids
 
 # start_peer FOLDER COMMAND…: leaves its process id in $started
 start_peer() {
+	local pid_file=$work/run/$1.pid
 	as_server mkdir "$work/run/$1"
-	as_server "${@:2}" >"$work/run/$1.log" 2>&1 </dev/null &
-	started=$!
+	as_server bash -c 'echo $$ >"$0" && exec "$@"' "$pid_file" "${@:2}" >"$work/run/$1.log" 2>&1 </dev/null &
+	until [ -s "$pid_file" ]; do sleep 0.05; done
+	started=$(<"$pid_file")
 	peer_servers+=("$started")
 }
 
