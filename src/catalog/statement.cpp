@@ -76,6 +76,7 @@ execute(char const *sql, Parameter const *parameters, int count)
 	base::AsOwner owner;
 	// These tables are small, but dead rows pile up in them while some snapshot is old.
 	base::set_locally("enable_seqscan", "off");
+	base::set_locally("jit", "off"); // which a scan that is taken nevertheless would seem to be worth
 	base::SpiScope const spi;
 	uint64 const rows = run(sql, parameters, count);
 	owner.finish();
