@@ -16,7 +16,7 @@ ARROWS = {
     "delivery": "base catalog store board notify",
     "schedule": "base catalog store delivery",
     "ledger": "base catalog store board",
-    "archive": "base catalog store",
+    "archive": "base catalog store board",
     "worker": "base catalog store board notify metrics delivery schedule ledger archive",
     "module": "base catalog store board notify metrics delivery schedule ledger archive worker",
 }

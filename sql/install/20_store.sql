@@ -11,7 +11,7 @@ CREATE TABLE onceq.segment (
 	PRIMARY KEY (queue_id, number)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50);
 ALTER TABLE onceq.segment OWNER TO onceq_owner;
-COMMENT ON TABLE onceq.segment IS 'segments of queues: tables j<queue>_<number>, o<queue>_<number>, r<queue>_<number> in onceq_data';
+COMMENT ON TABLE onceq.segment IS 'segments of queues: tables j<queue>_<number>, o<queue>_<number>, r<queue>_<number> in onceq_data; number -2 - n: what remains of segment n for the archive when its unfinished jobs have moved, tables j<queue>_<n>_old, …';
 SELECT pg_catalog.pg_extension_config_dump('onceq.segment', '');
 
 CREATE TABLE onceq.unique_key (

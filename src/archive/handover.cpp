@@ -10,6 +10,7 @@
 #include "base/clock.hpp"
 #include "base/fault.hpp"
 #include "base/scope.hpp"
+#include "board/relocate.hpp"
 #include "catalog/statement.hpp"
 #include "catalog/table.hpp"
 
@@ -116,13 +117,12 @@ bool
 is_due(catalog::Queue const &queue, store::Segment const &segment)
 {
 	return segment.drained_at != core::wall_never && segment.archived_at == core::wall_never &&
-		   core::should_drop(base::now_wall().us - segment.drained_at.us, queue.retention);
+		   (segment.number < 0 || core::should_drop(base::now_wall().us - segment.drained_at.us, queue.retention));
 }
 
 bool
-find_due_segment(catalog::Queue const &queue, store::Segment &segment)
+find_due_of(catalog::Queue const &queue, store::Segments const &segments, store::Segment &segment)
 {
-	store::Segments const segments = store::all_segments(queue.id);
 	for (int i = 0; i < segments.count; i++)
 		if (is_due(queue, segments.segment[i]))
 		{
@@ -130,6 +130,14 @@ find_due_segment(catalog::Queue const &queue, store::Segment &segment)
 			return true;
 		}
 	return false;
+}
+
+// Of remains, whose retention is over, or a segment.
+bool
+find_due_segment(catalog::Queue const &queue, store::Segment &segment)
+{
+	return find_due_of(queue, store::all_remains(queue.id), segment) ||
+		   find_due_of(queue, store::all_segments(queue.id), segment);
 }
 
 bool
@@ -175,18 +183,54 @@ prepare(void *argument)
 }
 
 void
-copy_batch(void *argument)
+require_queue(Handover &run)
 {
-	Handover &run = *static_cast<Handover *>(argument);
 	if (!find_queue(run.id, run.queue))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("queue \"%s\" was dropped or has no archive any more", run.queue.name)));
+}
+
+void
+copy_batch(void *argument)
+{
+	Handover &run = *static_cast<Handover *>(argument);
+	require_queue(run);
 	Oid const role = get_role_oid(NameStr(run.archive.owner), false);
-	run.copied = copy_jobs(run.queue, role, run.table, run.ends, run.segment.number,
-						   run.segment.archived_below, batch_size);
+	core::SegmentNumber const tables = run.segment.number;
+	core::SegmentNumber const number = tables < 0 ? store::remains_of(tables) : tables;
+	JobRange const range{Max(run.segment.archived_below, core::first_id_of(number)), core::last_id_of(number)};
+	run.copied = copy_jobs(run.queue, role, run.table, run.ends, tables, &range, 1, batch_size);
 	store::mark_archived(run.id, run.segment.number, run.copied.next,
 						 run.copied.all ? base::now_wall() : core::wall_never);
 	FAULT_POINT("archive jobs: after mark");
+}
+
+// Stragglers are deleted as they are copied, so that no mark is needed. They are owned meanwhile, as by a redrive.
+void
+copy_stragglers(void *argument)
+{
+	Handover &run = *static_cast<Handover *>(argument);
+	run.copied = {0, 0, true};
+	require_queue(run);
+	if (!store::has_stay(run.id))
+		return;
+	board::Handle const handle = board::open(run.queue);
+	auto *const ended = static_cast<store::OldEnd *>(palloc(sizeof(store::OldEnd) * board::ended_stragglers_max));
+	int const count = board::take_ended_stragglers(run.queue, handle, base::now_wall(), ended);
+	if (count == 0)
+		return;
+	auto *const range = static_cast<JobRange *>(palloc(sizeof(JobRange) * count));
+	for (int i = 0; i < count; i++)
+		range[i] = {ended[i].first_id, ended[i].last_id};
+	store::EndList ends{};
+	store::begin_ends(ends);
+	store::read_ends(run.id, store::stay, store::add_end, &ends);
+	store::sort_ends(ends);
+	Oid const role = get_role_oid(NameStr(run.archive.owner), false);
+	run.copied = copy_jobs(run.queue, role, run.table, ends, store::stay, range, count, PG_INT64_MAX);
+	store::delete_moved(run.id, ended, count);
+	FAULT_POINT("archive stragglers: after batch");
+	run.copied.all = count < board::ended_stragglers_max;
 }
 
 catalog::Parameter
@@ -249,6 +293,22 @@ copy_segment(Handover &run, base::Failure &failure)
 }
 
 bool
+copy_all_stragglers(Handover &run, base::Failure &failure)
+{
+	run.copied.all = false;
+	while (!run.copied.all && !has_to_stop(run))
+	{
+		core::Monotonic const began = base::now_monotonic();
+		if (!run.means.carry_out(copy_stragglers, &run, failure))
+			return false;
+		run.jobs += run.copied.jobs;
+		show_batch(run.place, run.copied.jobs);
+		keep_to_speed(began);
+	}
+	return true;
+}
+
+bool
 copy_segments(Handover &run, base::Failure &failure)
 {
 	while (!has_to_stop(run))
@@ -269,7 +329,8 @@ conduct(void *argument)
 	Handover &run = *static_cast<Handover *>(argument);
 	base::Failure &failure = run.outcome.failure;
 	show_phase(run.place, Phase::copying_jobs);
-	bool const succeeded = copy_segments(run, failure) && run.means.carry_out(record_success, &run, failure);
+	bool const succeeded = copy_segments(run, failure) && copy_all_stragglers(run, failure) &&
+						   run.means.carry_out(record_success, &run, failure);
 	run.outcome.ending = succeeded ? Ending::done : Ending::failed;
 	run.outcome.rows = run.jobs;
 	base::Failure ignored;
@@ -301,7 +362,8 @@ due_handovers()
 	{
 		catalog::Queue queue;
 		store::Segment segment;
-		if (find_queue(lfirst_int(cell), queue) && find_due_segment(queue, segment))
+		if (find_queue(lfirst_int(cell), queue) &&
+			(find_due_segment(queue, segment) || board::has_ended_stragglers(queue, base::now_wall())))
 			due = lappend_int(due, queue.id);
 	}
 	return due;

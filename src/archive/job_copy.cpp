@@ -55,6 +55,7 @@ struct Copy
 {
 	catalog::Queue const &queue;
 	store::EndList const &ends;
+	core::SegmentNumber tables;
 	SPIPlanPtr plan;
 	MemoryContext context; // of one job
 	char const *table;
@@ -104,10 +105,11 @@ set_job(Row &row, catalog::Queue const &queue, store::Job const &job)
 		row.set(copy_headers, job.headers);
 }
 
-void
-set_end(Row &row, catalog::Queue const &queue, store::EndList const &ends, core::JobId id)
+// false: it has not ended.
+bool
+set_end(Row &row, Copy const &copy, core::JobId id)
 {
-	store::History const history = store::read_history(queue.id, id);
+	store::History const history = store::read_history_in(copy.queue.id, copy.tables, id);
 	row.set(copy_attempts, Int32GetDatum(history.failed_attempts));
 	row.set(copy_error, history.detail);
 	if (history.is_finished())
@@ -115,13 +117,11 @@ set_end(Row &row, catalog::Queue const &queue, store::EndList const &ends, core:
 		row.set(copy_state, history.last == store::Outcome::dead ? "dead" : "cancelled");
 		row.set(copy_finished_at, TimestampTzGetDatum(history.at.us));
 		row.set(copy_worker, history.worker);
-		return;
+		return true;
 	}
-	store::End const *const end = store::find_end(ends, id);
+	store::End const *const end = store::find_end(copy.ends, id);
 	if (end == nullptr)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("job " INT64_FORMAT " of queue \"%s\" has no end", id, queue.name),
-						errdetail("Its segment has no unfinished jobs.")));
+		return false;
 	row.set(copy_finished_at, TimestampTzGetDatum(end->at.us));
 	row.set(copy_worker, end->worker);
 	bool const cancelled = end->outcome == store::Outcome::cancelled;
@@ -129,8 +129,21 @@ set_end(Row &row, catalog::Queue const &queue, store::EndList const &ends, core:
 	Datum result;
 	if (!cancelled)
 		row.set(copy_attempts, Int32GetDatum(end->attempt));
-	if (!cancelled && store::read_result(queue.id, id, &result))
+	if (!cancelled && store::read_result_in(copy.queue.id, copy.tables, id, &result))
 		row.set(copy_result, result);
+	return true;
+}
+
+void
+insert(Copy const &copy, Row &row)
+{
+	int const result = SPI_execute_plan(copy.plan, row.values, row.nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	if (SPI_processed != 1)
+		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+						errmsg("archive \"%s\" did not take all jobs", copy.table),
+						errhint("A trigger or rule of it drops rows.")));
 }
 
 bool
@@ -144,18 +157,18 @@ copy_job(store::Job const &job, void *argument)
 	Row row;
 	memset(row.nulls, 'n', sizeof(row.nulls));
 	set_job(row, copy.queue, job);
-	set_end(row, copy.queue, copy.ends, job.id);
-	int const result = SPI_execute_plan(copy.plan, row.values, row.nulls, false, 0);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-	if (SPI_processed != 1)
-		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-						errmsg("archive \"%s\" did not take all jobs", copy.table),
-						errhint("A trigger or rule of it drops rows.")));
+	if (set_end(row, copy, job.id))
+	{
+		insert(copy, row);
+		copy.copied.jobs++;
+		copy.left--;
+	}
+	else if (copy.tables >= store::stay)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("job " INT64_FORMAT " of queue \"%s\" has no end", job.id, copy.queue.name),
+						errdetail("Its segment has no unfinished jobs.")));
 	MemoryContextReset(copy.context);
-	copy.copied.jobs++;
 	copy.copied.next = job.id + 1;
-	copy.left--;
 	return true;
 }
 
@@ -214,7 +227,7 @@ job_table_of(int32 queue)
 
 Copied
 copy_jobs(catalog::Queue const &queue, Oid role, JobTable const &table, store::EndList const &ends,
-		  core::SegmentNumber segment, core::JobId from, int64 at_most)
+		  core::SegmentNumber tables, JobRange const *range, int ranges, int64 at_most)
 {
 	base::AsRole as(role);
 	base::set_locally("lock_timeout", batch_lock_timeout);
@@ -224,9 +237,9 @@ copy_jobs(catalog::Queue const &queue, Oid role, JobTable const &table, store::E
 	base::SpiScope const spi;
 	execute("SET CONSTRAINTS ALL IMMEDIATE");
 	Oid const archive = open_archive(table, role);
-	Copy copy{queue, ends, prepare_insert(archive), context, NameStr(table.table), at_most, {0, from, false}};
-	core::JobId const last = core::first_id_of(segment + 1) - 1;
-	store::read_jobs(queue.id, Max(from, core::first_id_of(segment)), last, copy_job, &copy);
+	Copy copy{queue, ends, tables, prepare_insert(archive), context, NameStr(table.table), at_most, {0, 0, false}};
+	for (int i = 0; i < ranges; i++)
+		store::read_jobs_in(queue.id, tables, range[i].first, range[i].last, copy_job, &copy);
 	copy.copied.all = copy.left > 0;
 	FAULT_POINT("archive jobs: after batch");
 	as.finish();

@@ -23,10 +23,16 @@ struct Copied
 	bool all;         // the segment has no more
 };
 
-// Copies up to this many jobs of the segment, from an id on, as the role, whose rights are all it has: to look
-// at the jobs, to make the table if it is missing, and to insert. Raises 42501 else, 09000 if a trigger of the
-// table drops rows.
+struct JobRange
+{
+	core::JobId first;
+	core::JobId last;
+};
+
+// Copies up to this many jobs of these ids, in the tables of this number, as the role, whose rights are all it has: to
+// look at the jobs, to make the table if it is missing, and to insert. Of remains those that have not ended are passed
+// over: they have moved. Raises 42501 else, 09000 if a trigger of the table drops rows.
 Copied copy_jobs(catalog::Queue const &queue, Oid role, JobTable const &table, store::EndList const &ends,
-				 core::SegmentNumber segment, core::JobId from, int64 at_most);
+				 core::SegmentNumber tables, JobRange const *range, int ranges, int64 at_most);
 
 } // namespace onceq::archive

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 // Stragglers: the last unfinished jobs of an old segment are moved to the queue's stay tables, with their
-// ids, in the transaction that drops the segment. So whoever does not find a segment's tables looks there.
+// ids, in the transaction that drops the segment, or leaves what remains of it to the archive, under another name. So
+// whoever does not find a segment's tables looks there.
 #include "base/clock.hpp"
 #include "base/fault.hpp"
 #include "board/relocate.hpp"
@@ -12,7 +13,6 @@ namespace onceq::board {
 namespace {
 
 constexpr int stragglers_max = 1000; // of a segment; more are no stragglers
-constexpr int deletes_per_round = 200; // each needs a page of memory for as long as it takes
 
 struct Jobs
 {
@@ -77,8 +77,8 @@ bool
 relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment, core::Wall now)
 {
 	core::Microseconds const age = now.us - segment.sealed_at.us;
-	// What has been done may be looked up for the retention; an archive is to get it first.
-	if (queue.has_archive || age < Max(queue.retention, queue.segment_age) || !is_movable(board, segment.number) ||
+	// What has been done may be looked up for the retention.
+	if (age < Max(queue.retention, queue.segment_age) || !is_movable(board, segment.number) ||
 		store::has_ends_since(queue.id, segment.number, now + -queue.retention))
 		return false;
 	Jobs const jobs = borrow_all(queue, segment.number);
@@ -89,26 +89,77 @@ relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Seg
 		return false;
 	store::move_to_stay(queue.id, segment.number, jobs.id, jobs.count);
 	FAULT_POINT("relocate: after copy");
-	store::drop_segment(queue.id, segment.number);
+	if (queue.has_archive)
+		store::leave_remains(queue.id, segment.number, now);
+	else
+		store::drop_segment(queue.id, segment.number);
 	FAULT_POINT("relocate: after drop");
 	return true;
 }
 
+int
+drop_remains(catalog::Queue const &queue, int at_most)
+{
+	store::Segments const remains = store::all_remains(queue.id);
+	int drops = 0;
+	for (int i = 0; i < remains.count && drops < at_most; i++)
+		if (store::Segment const &old = remains.segment[i];
+			(queue.dropped || !queue.has_archive || old.archived_at != core::wall_never) &&
+			store::lock_for_drop(queue.id, old.number))
+		{
+			store::drop_segment(queue.id, old.number);
+			drops++;
+		}
+	return drops;
+}
+
+int
+take_ended_stragglers(catalog::Queue const &queue, Handle const &board, core::Wall now, store::OldEnd *end)
+{
+	core::Wall const before = now + -queue.retention;
+	int const found = store::read_old_ends(queue.id, before, end, ended_stragglers_max);
+	int taken = 0;
+	for (int i = 0; i < found; i++)
+		if (borrow_ended(queue, board, end[i], before))
+			end[taken++] = end[i];
+	return taken;
+}
+
+bool
+has_ended_stragglers(catalog::Queue const &queue, core::Wall now)
+{
+	Handle board;
+	if (!store::has_stay(queue.id) || !try_open(queue, board))
+		return false;
+	auto *const end = static_cast<store::OldEnd *>(palloc(sizeof(store::OldEnd) * ended_stragglers_max));
+	int const found = store::read_old_ends(queue.id, now + -queue.retention, end, ended_stragglers_max);
+	Locked locked(board.index, LW_SHARED);
+	bool has = false;
+	for (int i = 0; i < found && !has && locked.stands_for(board.key); i++)
+		has = locked->map.state(pool(), end[i].first_id) == core::JobState::none;
+	return has;
+}
+
+namespace {
+
+void
+delete_ended(catalog::Queue const &queue, Handle const &board, core::Wall now)
+{
+	if (queue.has_archive || !store::has_stay(queue.id))
+		return;
+	auto *const ends = static_cast<store::OldEnd *>(palloc(sizeof(store::OldEnd) * ended_stragglers_max));
+	int const taken = take_ended_stragglers(queue, board, now, ends);
+	store::delete_moved(queue.id, ends, taken);
+	FAULT_POINT("relocate: after delete");
+	pfree(ends);
+}
+
+} // namespace
+
 void
 keep_stay(catalog::Queue const &queue, Handle const &board, store::Segments const &segments, core::Wall now)
 {
-	if (!store::has_stay(queue.id))
-		return;
-	auto *const ends = static_cast<store::OldEnd *>(palloc(sizeof(store::OldEnd) * deletes_per_round));
-	core::Wall const before = now + -queue.retention;
-	int const found = store::read_old_ends(queue.id, before, ends, deletes_per_round);
-	int over = 0;
-	for (int i = 0; i < found; i++)
-		if (borrow_ended(queue, board, ends[i], before))
-			ends[over++] = ends[i];
-	store::delete_moved(queue.id, ends, over);
-	FAULT_POINT("relocate: after delete");
-	pfree(ends);
+	delete_ended(queue, board, now);
 
 	// Memory of segments that are gone, once their last straggler has ended.
 	Locked locked(board.index);

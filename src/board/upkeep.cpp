@@ -173,6 +173,7 @@ keep_segments_of_live(catalog::Queue const &queue)
 			drops += try_drop(queue, board, segment.number);
 		opened_at = segment.sealed_at != core::wall_never ? segment.sealed_at : now;
 	}
+	drops += drop_remains(queue, drops_per_round - drops);
 	keep_stay(queue, board, segments, now);
 	return drops == drops_per_round ? second : Min(idle_segments, Max(second, queue.segment_age / 10));
 }
@@ -189,6 +190,8 @@ remove_dropped(catalog::Queue const &queue)
 			store::drop_segment(queue.id, segments.segment[i].number);
 			left--;
 		}
+	drop_remains(queue, drops_per_round);
+	left += store::all_remains(queue.id).count;
 	if (left == 0 && store::has_stay(queue.id))
 	{
 		if (!store::lock_for_drop(queue.id, store::stay))

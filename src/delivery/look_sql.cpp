@@ -120,7 +120,7 @@ list_rows(Listing &listing, core::JobId after)
 		if (last <= done)
 			continue;
 		if (done + 1 < first)
-			store::read_moved_jobs(queue, done + 1, first - 1, visit_listed, &listing);
+			store::read_jobs_in(queue, store::stay, done + 1, first - 1, visit_listed, &listing);
 		if (listing.left > 0)
 			store::read_jobs(queue, Max(done + 1, first), last, visit_listed, &listing);
 		done = last;

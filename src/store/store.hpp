@@ -41,13 +41,16 @@ struct Segment
 	core::Wall archived_at;     // wall_never: not all of them yet
 };
 
-// All segments of the queue by number; palloc'd in the current context.
+// All segments of the queue by number, without remains; palloc'd in the current context.
 struct Segments
 {
 	Segment *segment;
 	int count;
 };
 Segments all_segments(int32 queue);
+
+// What is left of segments whose stragglers have moved, for the archive to copy, as segments of other numbers.
+Segments all_remains(int32 queue);
 
 // Creates the tables, as onceq_owner.
 void create_segment(int32 queue, core::SegmentNumber number);
@@ -77,6 +80,17 @@ void drop_segment(int32 queue, core::SegmentNumber number);
 // the transaction that moves its last jobs. Rows are deleted, not dropped.
 
 inline constexpr core::SegmentNumber stay = -1;
+
+// The number that a segment goes by after that, if its other jobs are to be archived first; and back. Only the
+// archive looks there, so that to all others the segment is gone.
+constexpr core::SegmentNumber
+remains_of(core::SegmentNumber number)
+{
+	return stay - 1 - number;
+}
+
+// Requires: as drop_segment.
+void leave_remains(int32 queue, core::SegmentNumber number, core::Wall now);
 
 // Moves unfinished jobs of a segment and their outcomes; the tables are made when they are needed.
 // Requires: the jobs are in the caller's hands, and the tables of the segment under its lock_for_drop.
@@ -193,8 +207,9 @@ using VisitJob = bool (*)(Job const &job, void *argument);
 void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument,
 			   Wait wait = Wait::yes);
 
-// The same of moved jobs, of any segment.
-void read_moved_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument);
+// The same, in the tables of this number: stay, remains, or the segment itself.
+void read_jobs_in(int32 queue, core::SegmentNumber tables, core::JobId first, core::JobId last, VisitJob visit,
+				  void *argument);
 
 // The jobs of an ordering key with ids first … last in one segment, by id, as read_jobs finds them.
 using VisitKeyedJob = bool (*)(core::JobId id, int priority, void *argument);
@@ -223,6 +238,7 @@ struct History
 	}
 };
 History read_history(int32 queue, core::JobId id);
+History read_history_in(int32 queue, core::SegmentNumber tables, core::JobId id);
 
 // Those outcomes one by one, by ascending attempt.
 struct EndedAttempt
@@ -260,6 +276,7 @@ void read_ends_near(int32 queue, core::JobId id, bool only, VisitEnd visit, void
 
 // The result stored for a job; false: none. The datum is palloc'd.
 bool read_result(int32 queue, core::JobId id, Datum *result);
+bool read_result_in(int32 queue, core::SegmentNumber tables, core::JobId id, Datum *result);
 
 // Every job of a segment under the active snapshot, in the order of the table, without payload.
 void scan_jobs(int32 queue, core::SegmentNumber segment, VisitJob visit, void *argument);

@@ -156,9 +156,9 @@ read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void
 }
 
 void
-read_moved_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument)
+read_jobs_in(int32 queue, core::SegmentNumber tables, core::JobId first, core::JobId last, VisitJob visit, void *argument)
 {
-	IndexScan scan(queue, stay, &Tables::jobs, &Tables::jobs_by_id);
+	IndexScan scan(queue, tables, &Tables::jobs, &Tables::jobs_by_id);
 	read_by_id(scan, first, last, visit, argument);
 }
 
@@ -196,11 +196,17 @@ hash_of_key(text const *ordering_key)
 History
 read_history(int32 queue, core::JobId id)
 {
+	return read_history_in(queue, core::segment_of(id), id);
+}
+
+History
+read_history_in(int32 queue, core::SegmentNumber tables, core::JobId id)
+{
 	History history{};
 	history.due_at = core::wall_always;
 	int last_rank = -1;
 	int detail_rank = -1;
-	IndexScan scan(queue, core::segment_of(id), &Tables::outcomes, &Tables::outcomes_by_id);
+	IndexScan scan(queue, tables, &Tables::outcomes, &Tables::outcomes_by_id);
 	ScanKeyData key;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	scan.begin(&key, 1);
@@ -251,7 +257,13 @@ read_dead(int32 queue, core::SegmentNumber segment, core::JobId first, VisitId v
 bool
 read_result(int32 queue, core::JobId id, Datum *result)
 {
-	IndexScan scan(queue, core::segment_of(id), &Tables::results, &Tables::results_by_id);
+	return read_result_in(queue, core::segment_of(id), id, result);
+}
+
+bool
+read_result_in(int32 queue, core::SegmentNumber tables, core::JobId id, Datum *result)
+{
+	IndexScan scan(queue, tables, &Tables::results, &Tables::results_by_id);
 	ScanKeyData key;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	scan.begin(&key, 1);

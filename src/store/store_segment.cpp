@@ -77,6 +77,18 @@ constexpr char settings_of_stay[] =
 	"CREATE INDEX o?_all ON onceq_data.o? (first_id);"
 	"CREATE INDEX o?_end ON onceq_data.o? (at) WHERE outcome <> 'f'";
 
+constexpr char renaming_to_old[] =
+	"ALTER TABLE onceq_data.j? RENAME TO j?_old;"
+	"ALTER TABLE onceq_data.o? RENAME TO o?_old;"
+	"ALTER TABLE onceq_data.r? RENAME TO r?_old;"
+	"ALTER INDEX onceq_data.j?_id RENAME TO j?_old_id;"
+	"ALTER INDEX onceq_data.j?_due RENAME TO j?_old_due;"
+	"ALTER INDEX onceq_data.j?_key RENAME TO j?_old_key;"
+	"ALTER INDEX onceq_data.o?_id RENAME TO o?_old_id;"
+	"ALTER INDEX onceq_data.o?_ack RENAME TO o?_old_ack;"
+	"ALTER INDEX onceq_data.o?_due RENAME TO o?_old_due;"
+	"ALTER INDEX onceq_data.r?_id RENAME TO r?_old_id";
+
 void
 execute_for(int32 queue, core::SegmentNumber number, char const *pattern)
 {
@@ -107,14 +119,22 @@ wall_or_never(Datum value, bool is_null)
 	return is_null ? core::wall_never : core::Wall{DatumGetTimestampTz(value)};
 }
 
+struct Listing
+{
+	Segments segments;
+	bool remains;
+};
+
 bool
 add_segment(HeapTuple row, TupleDesc desc, void *argument)
 {
-	auto &segments = *static_cast<Segments *>(argument);
-	base::make_room(segments.segment, segments.count);
+	auto &[segments, remains] = *static_cast<Listing *>(argument);
 	Datum values[segment_column_count];
 	bool nulls[segment_column_count];
 	catalog::deform(row, desc, segment_column_count, values, nulls);
+	if ((DatumGetInt64(values[segment_number - 1]) < stay) != remains)
+		return true;
+	base::make_room(segments.segment, segments.count);
 	segments.segment[segments.count++] = {
 		DatumGetInt64(values[segment_number - 1]),
 		core::Wall{DatumGetTimestampTz(values[segment_created_at - 1])},
@@ -131,6 +151,19 @@ compare_numbers(void const *left, void const *right)
 	core::SegmentNumber const a = static_cast<Segment const *>(left)->number;
 	core::SegmentNumber const b = static_cast<Segment const *>(right)->number;
 	return a < b ? -1 : a > b;
+}
+
+Segments
+list_segments(int32 queue, bool remains)
+{
+	Listing listing{{nullptr, 0}, remains};
+	base::RelationScope const table(catalog::catalog_oid("segment"), AccessShareLock);
+	catalog::scan_rows(table, "segment_pkey", segment_queue_id, F_INT4EQ, Int32GetDatum(queue),
+					   add_segment, &listing);
+	// The scan may have had to do without the index.
+	if (listing.segments.count > 1)
+		qsort(listing.segments.segment, listing.segments.count, sizeof(Segment), compare_numbers);
+	return listing.segments;
 }
 
 // ---- locks of a drop
@@ -171,14 +204,13 @@ try_lock_with_toast(Relations &locked, Oid oid)
 Segments
 all_segments(int32 queue)
 {
-	Segments segments{nullptr, 0};
-	base::RelationScope const table(catalog::catalog_oid("segment"), AccessShareLock);
-	catalog::scan_rows(table, "segment_pkey", segment_queue_id, F_INT4EQ, Int32GetDatum(queue),
-					   add_segment, &segments);
-	// The scan may have had to do without the index.
-	if (segments.count > 1)
-		qsort(segments.segment, segments.count, sizeof(Segment), compare_numbers);
-	return segments;
+	return list_segments(queue, false);
+}
+
+Segments
+all_remains(int32 queue)
+{
+	return list_segments(queue, true);
 }
 
 void
@@ -266,6 +298,16 @@ drop_segment(int32 queue, core::SegmentNumber number)
 	execute_for(queue, number, "DROP TABLE onceq_data.j?, onceq_data.o?, onceq_data.r?");
 	catalog::execute("DELETE FROM onceq.segment WHERE queue_id = $1 AND number = $2",
 					 {catalog::parameter(queue), catalog::parameter(int64{number})});
+}
+
+void
+leave_remains(int32 queue, core::SegmentNumber number, core::Wall now)
+{
+	execute_for(queue, number, renaming_to_old);
+	if (catalog::execute("UPDATE onceq.segment SET number = $3, drained_at = $4 WHERE queue_id = $1 AND number = $2",
+						 {catalog::parameter(queue), catalog::parameter(int64{number}),
+						  catalog::parameter(int64{remains_of(number)}), catalog::parameter(now)}) != 1)
+		elog(ERROR, "segment " INT64_FORMAT " of queue %d is missing from the catalog", int64{number}, queue);
 }
 
 void

@@ -117,7 +117,11 @@ open_own_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCK
 	if (opened == nullptr)
 		return {};
 	// Looked up again: with the lock came the news of what changed before.
-	return {opened, find_tables(queue, number)};
+	Tables const tables = find_tables(queue, number);
+	if (tables.*table == oid)
+		return {opened, tables};
+	table_close(opened, mode); // its name is another one now: remains
+	return {};
 }
 
 } // namespace
@@ -127,7 +131,7 @@ open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE
 {
 	OpenTable const own = open_own_table(queue, number, table, mode, wait);
 	bool const appends_jobs = table == &Tables::jobs && mode == RowExclusiveLock;
-	if (own.table != nullptr || appends_jobs || number == stay)
+	if (own.table != nullptr || appends_jobs || number <= stay)
 		return own;
 	// Nothing but the end of its segment lets a backend forget it: but it may not have heard yet of one made.
 	AcceptInvalidationMessages();
