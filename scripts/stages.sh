@@ -190,12 +190,30 @@ stage_chaos-checker() {
 	PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$inputs/test/chaos/checker_test.py"
 }
 
+# with_small_disks FOLDER COMMAND…: as user postgres, who sees two small file systems, FOLDER/data and FOLDER/wal;
+# they go with the command.
+with_small_disks() {
+	export -f as_server
+	export work
+	unshare --mount bash -c '
+		user=$(as_server id -u)
+		for disk in data wal; do
+			mount -t tmpfs -o "size=${DISK_SIZE:-512m},mode=700,uid=$user" tmpfs "$1/$disk" || exit
+		done
+		as_server "${@:2}" --disks "$1"' - "$@"
+}
+
 # chaos STAGE OPTION…: $CHAOS may have more options of test/chaos/run.py, which win.
 chaos() {
-	local output=$work/run/$1 status=0
-	as_server mkdir "$output"
-	as_server env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$inputs/test/chaos/run.py" \
-		--bin "$work/testing.bin" --conf "$work/testing.conf" --folder "$output" "${@:2}" ${CHAOS:-} || status=$?
+	local output=$work/run/$1 status=0 program
+	as_server mkdir -p "$output"/disks/{data,wal}
+	program=(env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$inputs/test/chaos/run.py" --bin "$work/testing.bin"
+		--conf "$work/testing.conf" --folder "$output" "${@:2}" ${CHAOS:-})
+	if unshare --mount mount -t tmpfs tmpfs "$output/disks/data" 2>/dev/null; then
+		with_small_disks "$output/disks" "${program[@]}" || status=$?
+	else
+		as_server "${program[@]}" || status=$?
+	fi
 	[ $status = 0 ] || keep "$1" "$output"/seed-*
 	return $status
 }
@@ -213,7 +231,7 @@ stage_chaos() { chaos chaos --seeds 12 --seconds 12 --calm 4; }
 
 stage_chaos-standby() { chaos chaos-standby --seeds 2 --standby by-turns --seconds 10; }
 
-stage_chaos-long() { chaos chaos-long --seeds 40 --long --seconds 150 --calm 20; }
+stage_chaos-long() { DISK_SIZE=4g chaos chaos-long --seeds 40 --long --seconds 150 --calm 20; }
 
 # keep STAGE FILE…: for a look after the run, when $work is gone.
 keep() {

@@ -124,12 +124,16 @@ class Checker:
                 self.report("R14", f"{job.name}: {delivery.name} got another payload")
             if delivery.end < transaction.begin:
                 self.report("R2", f"{job.name}: {delivery.name} was before the commit")
-            if delivery.end < job.operation.t_invoke + job.operation.delay - CLOCK_SLACK:
+            if delivery.end + self.history.clock.most(delivery.end) < self.due(job.operation) - CLOCK_SLACK:
                 self.report("R10", f"{job.name}: {delivery.name} came too early")
             if delivery.attempt > limit:
                 self.report("R7", f"{job.name}: {delivery.name}, of {limit}")
         if job.deliveries:
             self.first_attempt(job, job.deliveries[0])
+
+    def due(self, enqueue):
+        """By the server's clock, at the earliest."""
+        return enqueue.t_invoke + self.history.clock.least(enqueue.t_invoke, enqueue.t_return) + enqueue.delay
 
     def first_attempt(self, job, delivery):
         at_most = 1 + self.hidden_claims(job.queue, job.operation.t_invoke, delivery.end)
@@ -152,14 +156,15 @@ class Checker:
             self.report("R5", f"{job.name}: {first.name} still held it at {second.name}")
         if first.end > second.begin:
             return  # who was first is not certain
-        if second.attempt < first.attempt:
+        forgets = self.history.forgets(first.end, second.end)
+        if second.attempt < first.attempt and not forgets:
             self.report("R7", f"{job.name}: {second.name} after {first.name}")
         for end in first.ends:
             if end.status == "committed":
                 self.fence(job, first, second, end)
             if end.kind == "nack" and end.status == "committed":
                 self.not_before(job, end, second)
-        if neighbours:
+        if neighbours and not forgets:
             self.counted(job, first, second)
 
     def fence(self, job, first, second, end):
@@ -171,7 +176,7 @@ class Checker:
     def not_before(self, job, end, second):
         """R10 after a nack."""
         due = end.operation.due
-        if due is not None and second.end < due - CLOCK_SLACK:
+        if due is not None and second.end + self.history.clock.most(second.end) < due - CLOCK_SLACK:
             self.report("R10", f"{job.name}: {second.name} before the nack's due time")
 
     def counted(self, job, first, second):
@@ -327,6 +332,7 @@ class Checker:
         transaction = self.history.transaction_of(job.operation)
         begin, ready = transaction.begin, transaction.end
         if job.operation.delay:
+            begin = job.operation.t_invoke  # if the clock is set since, that is a fault, too
             ready = max(ready, job.operation.t_return + job.operation.delay)
         for delivery in job.deliveries:
             yield begin, ready, delivery.begin, delivery
@@ -383,13 +389,17 @@ class Checker:
     def log(self):
         killed = {event["pid"] for event in self.history.events if event.get("pid")}
         crashes = Intervals((stop.begin, stop.end) for stop in self.history.stops if stop.kind == "crash")
+        no_room = Intervals((event["t_invoke"], event["t_return"] + event["calm_after"])
+                            for event in self.history.events if event.get("full"))
         for time, line in self.final["log"]:
             signal = re.search(r"\(PID (\d+)\) was terminated by signal (\d+)", line)
             expected = crashes.meets(time, time)
             if signal:
                 ours = signal[2] == "9" and (int(signal[1]) in killed or expected)
+                ours = ours or signal[2] == "6" and expected and no_room.meets(time, time)  # after a PANIC
             else:
-                ours = not is_strange(line) or ("reinitializing" in line and expected)
+                ours = (not is_strange(line) or "reinitializing" in line and expected
+                        or NO_ROOM.search(line) and no_room.meets(time, time))
             if not ours:
                 self.report("R13", line)
 
@@ -404,7 +414,9 @@ STRANGE = re.compile(
 # Of the provoked ones; and what follows a line that is judged by itself.
 HARMLESS = re.compile(
     r"could not (receive data from|send data to|serialize access|obtain lock on relation|connect to the primary|start WAL streaming)"
-    r"|fault at \"| (CONTEXT|DETAIL|HINT|STATEMENT):  ")
+    r"|fault at \"|could not open directory \"(base|pg_tblspc)/[^\"]*\": No such file or directory| (CONTEXT|DETAIL|HINT|STATEMENT):  ")
+
+NO_ROOM = re.compile(r"No space left on device|wrote only \d+ of \d+ bytes|could not write init file")
 
 
 def is_strange(line):

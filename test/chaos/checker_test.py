@@ -14,9 +14,10 @@ from checker import RULES, Checker
 from history import History
 from mutations import MUTATIONS, Case
 import mutations_jobs, mutations_leases, mutations_order, mutations_run  # noqa: F401, E401: they register themselves
-from synthetic import make_history
+from mutations_rare import full_disk
+from synthetic import COMMON_ONLY, make_history
 
-GOOD, MUTANTS = 60, 18
+GOOD, MUTANTS = 80, 18
 
 
 # ---- the tests
@@ -43,11 +44,18 @@ def accept_good(tap):
         tap.ok(not broken, f"good history {seed} is accepted", *(f"{k}: {v[0]}" for k, v in broken.items()))
 
 
+def accept_full_disks(tap):
+    for seed in range(1, 4):
+        case = Case(seed)
+        full_disk(case)
+        tap.ok(not case.verdict(), f"good history {seed} with a full disk is accepted", case.verdict())
+
+
 def reject_bad(tap, rule):
     seed, made = 1000 * int(rule[1:]), 0
     for tries in range(MUTANTS * 30):
         mutation = MUTATIONS[rule][tries % len(MUTATIONS[rule])]
-        case = Case(seed % 40 + 1)
+        case = Case(seed % COMMON_ONLY + 1 + COMMON_ONLY * hasattr(mutation, "rare"))
         case.rng.seed(seed)
         seed += 1
         try:
@@ -89,6 +97,7 @@ LATER = {"t_return", "outcome", "sqlstate", "lost", "ids", "count", "due", "dead
 def main():
     tap = Tap()
     accept_good(tap)
+    accept_full_disks(tap)
     for rule in RULES:
         reject_bad(tap, rule)
     read_from_files(tap)

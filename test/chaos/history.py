@@ -9,6 +9,8 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clock import Clock
+
 FOREVER = float("inf")
 TERMINAL = ("succeeded", "dead", "cancelled")
 ENDS = ("ack", "nack", "reject", "release")
@@ -74,7 +76,7 @@ class Stop:
     begin: float
     end: float
     kind: str  # crash, restart
-    lossy_since: float | None  # a standby took over, and it may lack commits from then on
+    lossy_since: float | None  # a standby took over, or a dump, and it may lack commits from then on
 
 
 @dataclass(slots=True, eq=False)
@@ -164,6 +166,7 @@ class History:
         self.problems = []
         self.operations = list(self._merge(records))
         self.stops = self._stops()
+        self.clock = Clock(events)
         self.transactions = self._transactions()
         self.jobs, self.by_id, self.by_key = [], {}, {}
         self._collect_jobs()
@@ -215,6 +218,11 @@ class History:
     def stop_after(self, time):
         """When the next stop is over: by then whatever was under way has happened, or never will."""
         return min((stop.end for stop in self.stops if stop.begin >= time), default=FOREVER)
+
+    def forgets(self, first, second):
+        """Whether what was done at the first moment may be unknown to the server at the second."""
+        return any(stop.lossy_since is not None and stop.lossy_since < first and stop.begin < second
+                   for stop in self.stops)
 
     # ---- transactions
 
@@ -419,7 +427,7 @@ class History:
 def causes_of(delivery):
     """All that may have ended this hold of the job, as (earliest time, cause)."""
     found = [(max(begin, delivery.begin), cause) for begin, cause in delivery.lease.causes]
-    return found + [(end.begin, end.kind) for end in delivery.ends if end.status != "aborted"]
+    return found + [(end.begin, end.kind) for end in delivery.ends if end.gone is not None]
 
 
 def cause_before(delivery, time):

@@ -12,12 +12,13 @@ import time
 
 from clients import CONSUMER_POINTS, JANITOR_POINTS, PRODUCER_POINTS, now
 from server import Failed, Lost
+from upheavals import Upheavals
 
 CRASH_PATIENCE = 20  # s until a killed server process has brought the server down and up again
 SHORTEST_GAP = 0.1   # s between two faults, on average
 
 
-class Nemesis:
+class Nemesis(Upheavals):
     """herd: the clients, by run.py."""
 
     def __init__(self, seed, server, herd, folder):
@@ -27,6 +28,7 @@ class Nemesis:
         self.later = []  # (time, number, what to do)
         self.sequence = 0
         self.connection = None
+        self.clock = 0  # onceq.clock_offset, in s
 
     # ---- what is written down
 
@@ -191,11 +193,11 @@ class Nemesis:
         """As fault_point, but in whatever process comes there, the worker above all; for a while."""
         begin, offset = now(), self.server.log_size()
         self.leave()
-        self.server.set_fault(f"{action} at {point}")
+        self.server.configure(fault=f"{action} at {point}")
         deadline = now() + 1.0
         while now() < deadline and not self.is_killed(offset):
             time.sleep(0.01)
-        self.server.set_fault("")
+        self.server.configure(fault="")
         crashed = False
         while self.wait_for_crash(offset, 0.3):  # until all have read that it is over
             crashed, offset_after = True, self.server.log_size()
@@ -252,16 +254,16 @@ class Nemesis:
         if done:
             self.note("pg_terminate_backend", begin, t_return=now(), calm_after=0.5, count=len(done))
 
-    def cancel(self, seconds):
-        """A statement of some session, again and again. Often it is over before it hears of that."""
-        begin, count = now(), 0
-        while now() < begin + seconds:
-            pids = self.backends("active")
-            if pids:
-                self.query(f"SELECT pg_cancel_backend({self.rng.choice(pids)})")
-                count += 1
-            self.rest(0.002)
-        self.note("pg_cancel_backend", begin, t_return=now(), calm_after=0.5, count=count)
+    def cancel(self, rounds):
+        """All statements, again and again. Some are over before they hear of that."""
+        begin = now()
+        self.query(f"""DO $$ BEGIN
+            FOR round IN 1..{rounds} LOOP
+                PERFORM pg_stat_clear_snapshot();
+                PERFORM pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'chaos' AND state = 'active';
+                PERFORM pg_sleep(0.001);
+            END LOOP; END $$""")
+        self.note("pg_cancel_backend", begin, t_return=now(), calm_after=0.5)
 
     def terminate_helper(self, name):
         pid = self.find(lambda: self.helper(name), 5)
@@ -323,8 +325,7 @@ class Nemesis:
 
     def dump(self):
         begin = now()
-        process = subprocess.Popen([self.server.bin / "pg_dump", "-U", "postgres", "-h", self.server.folder,
-                                    "-p", str(self.server.port), "-f", os.devnull, "postgres"],
+        process = subprocess.Popen([self.server.bin / "pg_dump", *self.server.address, "-f", os.devnull, "postgres"],
                                    stderr=subprocess.DEVNULL)
         self.at(1.5, lambda: (process.kill(), process.wait(), self.note("dump", begin, t_return=now())))
 

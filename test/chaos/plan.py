@@ -8,12 +8,14 @@ RUNS, ALONE = 12, {
     "kill launcher": 10, "immediate": 10, "fast": 10, "smart": 3, "terminate": 108, "cancel": 60,
     "terminate worker": 10, "worker kill": 10, "worker error": 12, "stop client": 60, "stop backend": 36,
     "stop worker": 12, "kill client": 100, "administrate": 84, "dump": 10, "old snapshot": 10,
+    "full data": 2, "full wal": 2, "step clock": 20, "restore beside": 1, "restore elsewhere": 1, "other database": 12,
 }
 RUNS_WITH_STANDBY, WITH_STANDBY = 2, {
     "fail over": 6, "kill backend": 6, "kill at point": 4, "kill worker": 2, "stop client": 4, "kill client": 6,
     "administrate": 6,
 }
 LONG = 6  # times as many
+NEED_DISKS = "full data", "full wal"
 
 WORKER_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
                  "journal: after mark", "journal: after insert", "room: after ceiling", "segments: after seal",
@@ -34,7 +36,8 @@ def amounts(seed, with_standby, long):
 # What does not bring the server down. The second storm has nothing else: what leaks must not be forgotten
 # by a crash that happens to follow.
 GENTLE = {"error at point", "terminate", "cancel", "terminate worker", "stop client", "stop backend",
-          "stop worker", "kill client", "administrate", "dump", "old snapshot"}
+          "stop worker", "kill client", "administrate", "dump", "old snapshot",
+          "step clock", "other database"}
 
 
 def make_plan(rng, amounts):
@@ -53,7 +56,7 @@ def make_plan(rng, amounts):
         "fast": lambda: ("restart", ("fast",)),
         "smart": lambda: ("restart", ("smart",)),
         "terminate": lambda: ("terminate", (rng.choice(("any", "any", "idle in transaction")),)),
-        "cancel": lambda: ("cancel", (rng.uniform(0.1, 0.3),)),
+        "cancel": lambda: ("cancel", (rng.randrange(20, 80),)),
         "terminate worker": lambda: ("terminate_helper", (rng.choice(("onceq worker", "onceq launcher")),)),
         "worker kill": lambda: ("worker_fault", ("kill", rng.choice(WORKER_POINTS))),
         "worker error": lambda: ("worker_fault", (rng.choice(("error", "oom", "fatal")),
@@ -66,6 +69,12 @@ def make_plan(rng, amounts):
             ("vacuum", "vacuum full", "analyze", "freeze", "reindex", "cluster", "lock", "checkpoint")),)),
         "dump": lambda: ("dump", ()),
         "old snapshot": lambda: ("old_snapshot", (rng.uniform(0.5, 4),)),
+        "full data": lambda: ("full_disk", ("data",)),
+        "full wal": lambda: ("full_disk", ("wal",)),
+        "step clock": lambda: ("step_clock", (rng.choice((1, 2, 3600, -1, -1, -2)),)),
+        "restore beside": lambda: ("restore_beside", ()),
+        "restore elsewhere": lambda: ("restore_elsewhere", ()),
+        "other database": lambda: ("other_database", ()),
     }
     crashes, others = [], []
     for kind, amount in amounts.items():

@@ -27,7 +27,7 @@ from clients import DRAIN, LOAD, STOP, Producer, now, wall_to_monotonic
 from consumers import Consumer, Janitor
 from history import History
 from nemesis import Nemesis
-from scenario import COMMON, KINDS, QUEUES, set_up
+from scenario import COMMON, KINDS, QUEUES, SMALL_DISKS, set_up
 from server import Server
 from standby import Pair
 
@@ -260,11 +260,20 @@ class Run:
         self.standby = STANDBYS[seed % 2] if arguments.standby == "by-turns" else arguments.standby
         self.server = Pair(*where, self.standby == "synchronous") if self.standby else Server(*where)
         self.herd = self.nemesis = None
+        self.amounts = {} if arguments.calm_only else plan.amounts(seed, self.standby, arguments.long)
+        self.wants_disks = any(self.amounts.get(kind) for kind in plan.NEED_DISKS)
+        self.disks = arguments.disks if self.wants_disks else None
 
     def go(self):
-        self.server.create({**COMMON, **KINDS[self.kind]}, self.arguments.folder / "template")
+        settings = {**COMMON, **KINDS[self.kind]}
+        if self.disks:
+            self.server.create({**settings, **SMALL_DISKS}, self.arguments.folder / "template", self.disks)
+        else:
+            self.server.create(settings, self.arguments.folder / "template")
         self.server.start()
         try:
+            if self.disks:
+                self.server.use_disks()
             connection = self.server.connect_when_up()
             set_up(connection)
             connection.close()
@@ -284,10 +293,9 @@ class Run:
             self.server.stop("immediate")
 
     def load(self):
-        amounts = {} if self.arguments.calm_only else plan.amounts(self.seed, self.standby, self.arguments.long)
         self.herd = Herd(self.seed, self.server, self.history, {"p": 3, "c": 6, "j": 1})
         self.nemesis = Nemesis(self.seed, self.server, self.herd, self.history)
-        storms = plan.make_plan(random.Random(f"{self.seed}/plan"), amounts)
+        storms = plan.make_plan(random.Random(f"{self.seed}/plan"), self.amounts)
         begin = now()
         self.nemesis.follow(storms, self.arguments.seconds, self.arguments.calm)
         middle = now()
@@ -324,6 +332,9 @@ class Run:
         print(f"{'not ' * bool(problems)}ok {first + len(checker.RULES)} - {prefix}the run itself went well")
         print(*(f"#   {line}" for problem in problems[:3] for line in problem.splitlines()), sep="\n")
         faults = tally.tally(history, self.server.logs(), self.history.glob("*.jsonl"))
+        if self.wants_disks:
+            where = "" if self.disks else " # SKIP there are no small disks: it takes root to mount them"
+            print(f"ok {first + len(checker.RULES) + 1} - {prefix}disks ran full{where}")
         print("# covered:", tally.describe(faults))
         if not self.arguments.keep:
             for number, log in enumerate(self.server.logs(), 1):
@@ -351,6 +362,7 @@ def parse_arguments():
     parser.add_argument("--patience", type=float, default=2, help="seconds that a ready job may wait (R8)")
     parser.add_argument("--long", action="store_true", help=f"{plan.LONG} times the faults; give it more --seconds")
     parser.add_argument("--calm-only", action="store_true", help="no faults at all")
+    parser.add_argument("--disks", type=Path, help="folder of two small file systems, wal and data, that may run full")
     parser.add_argument("--port", type=int, default=5432)
     parser.add_argument("--keep", action="store_true", help="keep histories and servers of good runs, too")
     return parser.parse_args()
@@ -364,7 +376,7 @@ def main():
         run = Run(arguments, seed)
         run.go()
         judge, seen, failed = run.report(tests + 1)
-        tests += len(checker.RULES) + 1
+        tests += len(checker.RULES) + 1 + run.wants_disks
         jobs += judge.exercised["jobs"]
         faults += seen
         duplicates += judge.duplicates

@@ -78,6 +78,7 @@ KINDS = {
     "small": {"onceq.lease_slots": 64, "onceq.state_memory": "'256kB'", "onceq.suspicion_window": 0},
     "journal": {"onceq.lease_journal_after": 0, "onceq.worker_naptime": "'100ms'"},
 }
+SMALL_DISKS = {"max_wal_size": "'128MB'", "min_wal_size": "'32MB'", "wal_recycle": "off"}
 
 SCHEMA = """
 CREATE EXTENSION onceq;

@@ -83,28 +83,64 @@ class Server:
 
     def __init__(self, bin_folder, conf, folder, port=5432):
         self.bin, self.conf, self.folder, self.port = Path(bin_folder), Path(conf), Path(folder), port
-        self.data, self.log = self.folder / "data", self.folder / "log"
-        self.fault_file = self.data / "fault.conf"
+        self.data, self.log, self.dump = self.folder / "data", self.folder / "log", self.folder / "dump"
+        self.address = "-h", str(self.folder), "-p", str(self.port), "-U", "postgres"
+        self.testing = {}  # settings of onceq's testing build
+        self.disks = self.template = None
+        self.tablespace = ""
 
-    def create(self, settings, template=None):
+    def create(self, settings, template, disks=None):
+        """disks: a folder with two small file systems, wal and data, for all that grows."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if template is not None and template.exists():
-            shutil.copytree(template, self.data)
-        else:
+        self.template, self.disks = template, disks
+        if not template.exists():
             self.run("initdb", "-N", "-A", "trust", "-U", "postgres", "--locale=C.UTF-8", "-E", "UTF8",
-                     "-D", self.data)
-            if template is not None:
-                shutil.copytree(self.data, template)
+                     "-D", template)
+        shutil.copytree(template, self.data)
+        if disks:
+            for disk in disks.iterdir():
+                for leftover in disk.iterdir():
+                    shutil.rmtree(leftover)
+            shutil.move(self.data / "pg_wal", disks / "wal")
+            (self.data / "pg_wal").symlink_to(disks / "wal" / "pg_wal")
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
             file.write(self.conf.read_text())
             file.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\nport = {self.port}\n")
             file.writelines(f"{name} = {value}\n" for name, value in settings.items())
-            file.write("include_if_exists = 'fault.conf'\n")
+            file.write("include_if_exists = 'testing.conf'\n")
         self.data.chmod(0o700)
+
+    def use_disks(self):
+        """For the database, too; when nobody is there but us."""
+        space = self.disks / "data" / "space"
+        space.mkdir()
+        self.tablespace = "TABLESPACE small"
+        connection = self.connect_when_up(database="template1")
+        connection.query(f"CREATE TABLESPACE small LOCATION '{space}'")
+        connection.query(f"ALTER DATABASE postgres SET {self.tablespace}")
+        connection.close()
+
+    def replace(self):
+        """By an empty one at the same address, with the same settings."""
+        self.stop("fast")
+        empty = self.folder / "empty"
+        shutil.copytree(self.template, empty)
+        for file in self.data.glob("*.conf"):
+            shutil.copy(file, empty)
+        shutil.rmtree(self.data)
+        empty.rename(self.data)
+        self.data.chmod(0o700)
+        self.disks, self.tablespace = None, ""
 
     def run(self, program, *arguments, check=True, timeout=None):
         return subprocess.run([self.bin / program, *map(str, arguments)], check=check, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL if not check else None, timeout=timeout).returncode
+
+    def tool(self, program, *arguments, check=True):
+        return self.run(program, *self.address, *arguments, check=check)
+
+    def is_running(self):
+        return self.run("pg_ctl", "-D", self.data, "status", check=False) == 0
 
     def start(self):
         """Also while the last processes of a killed server are leaving."""
@@ -128,13 +164,15 @@ class Server:
     def reload(self):
         os.kill(self.postmaster(), signal.SIGHUP)
 
-    def set_fault(self, fault):
-        """onceq.fault of all sessions and of the worker; empty: none."""
-        self.fault_file.write_text(f"onceq.fault = '{fault}'\n")
+    def configure(self, **settings):
+        """fault or clock_offset of all sessions and of the worker."""
+        self.testing.update(settings)
+        (self.data / "testing.conf").write_text("".join(f"onceq.{name} = '{value}'\n"
+                                                        for name, value in self.testing.items()))
         self.reload()
 
-    def conninfo(self, user="postgres", application="run.py"):
-        return (f"host={self.folder} port={self.port} dbname=postgres user={user} application_name={application}"
+    def conninfo(self, user="postgres", application="run.py", database="postgres"):
+        return (f"host={self.folder} port={self.port} dbname={database} user={user} application_name={application}"
                 " options='-c client_min_messages=error'")
 
     def connect(self, **arguments):

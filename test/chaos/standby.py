@@ -34,7 +34,7 @@ class Pair:
     def connect(self, **arguments):
         return Connection(self.conninfo(**arguments))
 
-    def create(self, settings, template=None):
+    def create(self, settings, template):
         self.primary.create({**settings, "wal_level": "replica", "max_wal_senders": 5, "wal_keep_size": "'256MB'",
                              "hot_standby": "on", "wal_retrieve_retry_interval": "'100ms'"}, template)
 

@@ -9,6 +9,8 @@ import random
 from synthetic_server import QUEUES, Lost, OpenTransaction, Refused, Server
 
 LOAD = 3.0  # virtual seconds with producers and faults
+COMMON, RARE = ("session", "session", "crash", "restart"), ("clock", "clock", "restore")
+COMMON_ONLY = 40  # the last seed without the rare ones, which make many a change to a history possible
 
 
 class Client:
@@ -177,6 +179,7 @@ class World:
         self.records, self.events = [], []
         self.clients = [Producer(self, f"p{i}") for i in range(2)] + [Consumer(self, f"c{i}") for i in range(4)]
         self.line, self.sequence = [], 0
+        self.kinds = COMMON if seed <= COMMON_ONLY else COMMON + RARE
 
     def draining(self):
         return self.server.now > LOAD
@@ -189,9 +192,20 @@ class World:
             yield self.rng.uniform(0.3, 1.5)
             event = {"event": "kill", "t_invoke": self.server.now}
             self.events.append(event)
-            kind = self.rng.choice(("session", "session", "crash", "restart"))
+            kind = self.rng.choice(self.kinds)
             if kind == "session" and self.server.sessions:
                 self.server.kill_session(self.rng.choice(self.server.sessions))
+            elif kind == "clock":
+                event["clock"] = [self.server.ahead, max(self.server.ahead + self.rng.choice((-1, 1, 3600)), 0)]
+                self.server.ahead = event["clock"][1]
+            elif kind == "restore":
+                dump, event["lossy_since"] = self.server.dump(), self.server.now
+                yield self.rng.uniform(0.1, 0.5)
+                event.update(t_invoke=self.server.now, stops="crash")
+                self.server.stop(crash=False)
+                self.server.restore(dump)
+                yield self.rng.uniform(0.05, 0.2)
+                self.server.start()
             elif kind != "session":
                 event["stops"] = kind
                 yield self.rng.uniform(0.001, 0.01)

@@ -1,5 +1,5 @@
 """A perfect queue in virtual time: what synthetic.py's clients talk to. Each statement is one moment."""
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from history import TERMINAL
 
@@ -64,6 +64,7 @@ class Server:
     def __init__(self, rng):
         self.rng = rng
         self.now = 0.0
+        self.ahead = 0  # of now, the clock by which jobs become due
         self.up = True
         self.rows = []
         self.unfinished = {queue: [] for queue in QUEUES}  # a superset
@@ -79,6 +80,9 @@ class Server:
             raise Lost
         self.sessions.append(Session())
         return self.sessions[-1]
+
+    def clock(self):
+        return self.now + self.ahead
 
     # ---- jobs
 
@@ -96,7 +100,7 @@ class Server:
         row.attempt = row.failed
         dead = row.failed >= row.limit
         row.state, row.token = "dead" if dead else "ready", None
-        row.due = self.now + QUEUES[row.queue]["backoff"]
+        row.due = self.clock() + QUEUES[row.queue]["backoff"]
         self.outcomes.append([row.queue, row.id, row.id, "dead" if dead else "failed", row.failed])
 
     def leave(self, token, row):
@@ -115,7 +119,7 @@ class Server:
     def take(self, queue, count):
         found = []
         for row in self.unfinished[queue]:
-            if (len(found) < count and row.state == "ready" and row.due <= self.now
+            if (len(found) < count and row.state == "ready" and row.due <= self.clock()
                     and not self.blocked(row, found)):
                 found.append(row)
         return found
@@ -134,7 +138,7 @@ class Server:
     def enqueue(self, session, n, queue, jobs, delay, limit, ordering):
         rows = []
         for key, checksum in jobs:
-            rows.append(Row(queue, self.next_id[queue], key, checksum, self.now + delay,
+            rows.append(Row(queue, self.next_id[queue], key, checksum, self.clock() + delay,
                             limit or QUEUES[queue]["max_attempts"], ordering, "reserved"))
             self.next_id[queue] += 1
         self.rows += rows
@@ -164,7 +168,7 @@ class Server:
         if kind == "ack":
             return {"count": len(rows)}
         dead = kind == "reject" or rows[0].failed + 1 >= rows[0].limit
-        return {"dead": dead, "due": None if dead else self.now + QUEUES[rows[0].queue]["backoff"]}
+        return {"dead": dead, "due": None if dead else self.clock() + QUEUES[rows[0].queue]["backoff"]}
 
     def release(self, session, token, ids):
         self.tick()
@@ -282,6 +286,20 @@ class Server:
         self.up = True
         for lease in self.leases.values():
             lease.deadline = self.now + lease.span
+
+    def dump(self):
+        """What another server would know of all this."""
+        rows = [replace(row, state=row.state if row.state in TERMINAL else "ready", token=None,
+                        attempt=row.attempt if row.state in TERMINAL else row.failed)
+                for row in self.rows if row.state != "reserved"]
+        return rows, self.marks[:], self.effects[:], self.outcomes[:]
+
+    def restore(self, dump):
+        self.rows, self.marks, self.effects, self.outcomes = dump
+        self.leases, self.recent = {}, []
+        for queue in QUEUES:
+            self.unfinished[queue] = [row for row in self.rows if row.queue == queue]
+            self.next_id[queue] = max((row.id for row in self.unfinished[queue]), default=0) + 1
 
     def forget(self, transaction):
         """An asynchronous commit that had not reached the disk; only of what nobody has seen yet."""

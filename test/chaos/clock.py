@@ -1,0 +1,29 @@
+"""The server's clock, which the nemesis may set: how far it can have been ahead of the history's own."""
+from dataclasses import dataclass
+
+
+@dataclass
+class Step:
+    begin: float
+    end: float
+    before: float
+    after: float
+
+
+class Clock:
+    def __init__(self, events):
+        self.steps = [Step(event["t_invoke"], event["t_return"], *event["clock"])
+                      for event in events if event.get("clock")]
+
+    def least(self, begin, end):
+        """In a statement of that time."""
+        now = 0
+        for step in self.steps:
+            if step.end < begin:
+                now = step.after
+        return min([now, *(min(step.before, step.after) for step in self.steps
+                           if step.end >= begin and step.begin <= end)])
+
+    def most(self, time):
+        """At any moment until then: some process may have looked at it before, and act now."""
+        return max([0, *(step.after for step in self.steps if step.begin <= time)])
