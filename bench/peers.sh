@@ -4,7 +4,8 @@
 # shellcheck shell=bash
 
 known_peers="pgq bullmq bullmq_everysec rabbitmq graphile_worker pg_boss"
-peers=${PEERS:-$known_peers}
+[ ! "${PGMQ_SQL:-}" ] || known_peers+=" pgmq"
+peers=${PEERS-$known_peers}
 root=$work/peers # of the unpacked packages
 multiarch=$(gcc -print-multiarch)
 
@@ -41,6 +42,15 @@ install_pgq() {
 }
 
 begin_pgq() { psql -Xq -f bench/peers/pgq.sql >/dev/null; }
+
+# ---- pgmq, from its SQL file alone: PGMQ_SQL ----
+
+install_pgmq() { [ -r "${PGMQ_SQL:-}" ]; }
+
+begin_pgmq() {
+	psql -Xq -v ON_ERROR_STOP=1 >/dev/null -c 'SET client_min_messages = warning' \
+		-c 'DROP SCHEMA IF EXISTS pgmq CASCADE' -c 'CREATE SCHEMA pgmq' -f "$PGMQ_SQL" -c "SELECT pgmq.create('bench')"
+}
 
 # ---- Servers that are not PostgreSQL's ----
 
@@ -195,6 +205,10 @@ measure_peers() {
 	beside rabbitmq claim_ack "$batches" 4 4
 	beside graphile_worker claim_ack "$batches" 4 24
 	beside pg_boss claim_ack "$batches" 4 4 backlog=10000 # its fetch sorts all there is
-	beside pgq enqueue "$batches" 4 4
+	for peer in pgq pgmq; do
+		beside $peer enqueue "$batches" 4 4
+	done
+	beside pgmq claim_ack "$batches" 4 4
+	beside pgmq cycle 1 4 4
 	beside pgq claim_ack "$batches" 1 1
 }

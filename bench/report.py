@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads what bench/run.sh measured, and prints it as a page of Markdown: report.py machine.txt runs.txt"""
+"""Reads what bench/run.sh measured, and prints it as a page of Markdown: report.py build/bench"""
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -13,11 +13,14 @@ COMPARISONS = {
     "forms": ("onceq: ack and claim in one statement, and in two", "one", "two"),
     "durable": ("Claim, then ack: ordinary leases, and a queue with durable_leases", "ordinary", "durable"),
     "enqueue": ("Enqueue", "onceq", "SKIP LOCKED"),
+    "consumers": ("More and more consumers: claim, then ack", "onceq", "SKIP LOCKED"),
     "unique": ("onceq: enqueue under a unique key of its own, and without", "with", "without"),
     "taken": ("onceq: enqueue under a unique key that is taken, which adds nothing, and without", "with", "without"),
 }
+OUT = Path(sys.argv[1])
 PEERS = {"pgq": "PgQ", "bullmq": "BullMQ, Redis always", "bullmq_everysec": "BullMQ, Redis everysec",
-         "rabbitmq": "RabbitMQ", "graphile_worker": "graphile-worker", "pg_boss": "pg-boss"}
+         "pgmq": "pgmq", "onceq": "onceq",
+         "skip_locked": "SKIP LOCKED", "rabbitmq": "RabbitMQ", "graphile_worker": "graphile-worker", "pg_boss": "pg-boss"}
 ROUNDS = {"claim_ack": "claim, ack", "cycle": "enqueue, claim, ack", "enqueue": "enqueue"}
 PEER_NOTES = """\
 Two values in a column: onceq's, and theirs. Clients: threads, or calls at a time of one process where clients are
@@ -59,7 +62,7 @@ def rates(runs):
 
 
 def ratios(upper, lower):
-    return spread([one["rate"] / other["rate"] for one, other in zip(upper, lower)], ratio)
+    return spread([one["rate"] / max(other["rate"], 1) for one, other in zip(upper, lower)], ratio)
 
 
 def latency(runs):
@@ -118,6 +121,63 @@ def beside_peers(sections):
                ratios(ours, theirs), both("cpu_us"), latency(ours), latency(theirs), others(ours + theirs)]
 
 
+def by_side(runs):
+    """The runs of each side: what was measured with what."""
+    sides = defaultdict(list)
+    for run in runs:
+        sides[run["system"], run["scenario"], run["clients"]].append(run)
+    return sides.items()
+
+
+def one_by_one(runs):
+    sides = by_side(runs)
+    floor_runs = next(side for (_, scenario, _), side in sides if scenario == "commit")
+    for (system, scenario, clients), side in sides:
+        name = {"ack_and_claim": "`ack_and_claim`", "commit": "durable commit of next to nothing"}.get(scenario)
+        yield [name or PEERS[system], whole(clients), rates(side), ratios(side, floor_runs), small(median(
+            run["cpu_us"] for run in side)), whole(1e6 / max(median(run["cpu_us"] for run in side), 0.01)), others(side)]
+
+
+def latencies(runs):
+    for (system, _, _), side in by_side(runs):
+        yield [PEERS[system], latency(side), others(side)]
+
+
+def waiters(runs):
+    for (system, _, clients), side in by_side(runs):
+        yield [PEERS[system], whole(clients), spread([run["server_ms_s"] for run in side], whole), others(side)]
+
+
+def held(runs):
+    for run in runs:
+        steps = [float(line.split()[2]) for line in Path(OUT, "detail", f"held.{run['system']}").open()
+                 if line.startswith("t ")]
+        fifth = max(len(steps) // 5, 1)
+        first, last = median(steps[:fifth]), median(steps[-fifth:])
+        yield [PEERS[run["system"]], whole(run["seconds"]), whole(first), whole(last), ratio(last / max(first, 1)),
+               latency([run]), others([run])]
+
+
+def rebuilt(runs):
+    for run in runs:
+        yield [PEERS[run["system"]], whole(run["backlog"]), *(f"{run[name] / 1000:.2f}" for name in ("answers_ms", "claims_ms"))]
+
+
+SCENARIOS = {
+    "one": ("One job at a time, one durable commit each",
+            ["what", "clients", "a second", "share of the durable commits", "server CPU µs", "a second and core of the server",
+             "others"], one_by_one),
+    "latency": ("A job for a waiting client: from the call that enqueues it to the claim's return; 100 jobs/s",
+                ["queue", "p50 / p99 / max ms", "others"], latencies),
+    "waiters": ("Clients that wait while nothing happens",
+                ["queue", "clients", "server CPU, ms a second", "others"], waiters),
+    "held": ("While a snapshot is held: enqueue, claim, ack × 1; 4 clients",
+             ["queue", "seconds", "jobs/s, first fifth", "last fifth", "last / first", "p50 / p99 / max ms", "others"], held),
+    "rebuild": ("After a crash, with a backlog",
+                ["queue", "backlog", "answers after s", "claims after s"], rebuilt),
+}
+
+
 def floor(runs):
     for scenario, name in ("select", "`SELECT 1`"), ("commit", "durable commit of next to nothing"):
         yield [name] + [whole(run["rate"]) for run in runs if run["scenario"] == scenario]
@@ -141,6 +201,12 @@ def report(machine, runs):
         yield from ["## While another session holds a snapshot; 4 clients", ""]
         yield from table(["round", "queue", "jobs/s without", "jobs/s with", "with / without",
                           "p50 / p99 / max ms: without", "with", "others"], with_snapshot(sections["snapshot"]))
+    for section, (title, head, rows) in SCENARIOS.items():
+        if section in sections:
+            yield from [f"## {title}", ""]
+            yield from table(head, rows(sections[section]))
+            if (OUT / "plots" / f"{section}.svg").exists():
+                yield from [f"![{title}](plots/{section}.svg)", ""]
     peers = list(beside_peers(sections))
     if peers:
         yield from ["## Other queues", "", PEER_NOTES, ""]
@@ -149,8 +215,7 @@ def report(machine, runs):
 
 
 def main():
-    machine, runs = sys.argv[1:]
-    print("\n".join(report(Path(machine).read_text().splitlines(), read_runs(runs))))
+    print("\n".join(report((OUT / "machine.txt").read_text().splitlines(), read_runs(OUT / "runs.txt"))))
 
 
 main()

@@ -2,15 +2,18 @@
 # onceq against a hand-written SKIP LOCKED queue and other queues in throw-away servers, behind `make bench`.
 # Prints a report, which is kept in build/bench/report.md, and every single run in build/bench/runs.txt.
 #
-#   make bench              everything, in about ten minutes
+#   make bench              everything, in about a quarter of an hour
 #   QUICK=1 make bench      the figures that matter most, in less than one; without other queues
 #
 #   LONG=1 make bench       more runs, longer ones, more batches: for a machine that is left alone
+#   PUBLISH=1 make bench    puts the report into doc/benchmarks.md, and the plots beside it
 #
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
 #   DURATION=0.6   seconds of one run
-#   SECTIONS="…"   only these: claim backlog lean forms durable enqueue unique taken snapshot peers
-#   PEERS="…"      only these other queues: pgq bullmq bullmq_everysec rabbitmq graphile_worker pg_boss
+#   SECTIONS="…"   only these: claim backlog lean forms durable enqueue unique taken snapshot
+#                  consumers one latency waiters held rebuild peers
+#   PEERS="…"      only these other queues: pgq bullmq bullmq_everysec rabbitmq graphile_worker pg_boss, and pgmq
+#                  if PGMQ_SQL=path says where its SQL file is
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
 #
 # The load comes from the same machine. What others take of it is reported with each figure.
@@ -20,6 +23,7 @@ cd "$(dirname "$0")/.."
 scripts/install_dependencies.sh
 . scripts/server.sh
 . bench/peers.sh
+. bench/scenarios.sh
 trap 'stop_peers; cleanup' EXIT
 quick=${QUICK:-}
 long=${LONG:-}
@@ -27,7 +31,8 @@ pairs=${PAIRS:-$([ "$long" ] && echo 5 || echo 3)}
 duration=${DURATION:-$([ "$long" ] && echo 2 || { [ "$quick" ] && echo 0.4 || echo 0.6; })}
 patience=${PATIENCE:-0}
 out=$PWD/build/bench
-mkdir -p "$out"
+rm -rf "$out/detail" "$out/plots"
+mkdir -p "$out/detail" "$out/plots"
 : >"$out/runs.txt"
 
 # ---- One run, and a comparison: runs that alternate ----
@@ -144,6 +149,7 @@ measure_all() {
 	measure taken "$taken" 1 4 scenario=enqueue backlog=0
 	measure snapshot "$snapshots" 100 4
 	measure snapshot "$snapshots" 1 4 scenario=cycle backlog=0 seconds=3
+	measure_scenarios
 	! wants peers || measure_peers
 }
 
@@ -166,11 +172,12 @@ describe() {
 }
 
 stage release >"$work/build.log" 2>&1 || { cat "$work/build.log" && exit 1; }
-if [ "$quick" ] || ! wants peers; then peers=; fi
+if [ "$quick" ] || ! (wants peers || wants one || wants latency || wants waiters || wants held); then peers=; fi
 install_peers
 g++ -std=c++20 -O2 -Wall -Wextra -I"$("$PG_CONFIG" --includedir)" -o "$out/driver" bench/driver.cpp \
 	-L"$("$PG_CONFIG" --libdir)" -lpq -pthread
-server_start release fsync=on synchronous_commit=on shared_buffers=2GB max_wal_size=16GB checkpoint_timeout=30min
+server_start release fsync=on synchronous_commit=on shared_buffers=2GB max_wal_size=16GB checkpoint_timeout=30min \
+	max_connections=400
 psql -Xq -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION onceq' -f bench/skip_locked.sql
 describe >"$out/machine.txt"
 measure_floor
@@ -179,4 +186,6 @@ if [ "$quick" ]; then
 else
 	measure_all
 fi
-python3 bench/report.py "$out/machine.txt" "$out/runs.txt" | tee "$out/report.md"
+python3 bench/plot.py "$out/detail" "$out/plots"
+python3 bench/report.py "$out" | tee "$out/report.md"
+[ ! "${PUBLISH:-}" ] || python3 bench/publish.py "$out" doc

@@ -155,6 +155,27 @@ pgq_statements(std::string const &batch)
 }
 
 inline Statements
+pgmq_statements(std::string const &batch)
+{
+	return {
+		.enqueue = "SELECT pgmq.send('bench', $1::jsonb)",
+		.enqueue_many = "SELECT pgmq.send_batch('bench', $1::jsonb[])",
+		.next = "",
+		.claim = "SELECT msg_id, msg_id, message FROM pgmq.read('bench', 30, " + batch + ")",
+		.ack = "SELECT pgmq.delete('bench', $1::bigint[])",
+		.ack_and_claim = "",
+		.wait = "",
+		.announce = "",
+		.listen = "",
+		.acks_by_ids = true,
+		.count_ready = "SELECT count(*) FROM pgmq.q_bench",
+		.fill =
+			"SELECT count(*) FROM pgmq.send_batch('bench', array_fill($1::jsonb, ARRAY[$2::int]))",
+		.settle = "VACUUM (ANALYZE) pgmq.q_bench",
+	};
+}
+
+inline Statements
 statements_of(std::string const &system, int batch)
 {
 	if (system == "onceq")
@@ -175,6 +196,8 @@ statements_of(std::string const &system, int batch)
 									  "lease_until IS NULL ORDER BY id", std::to_string(batch));
 	if (system == "pgq")
 		return pgq_statements(std::to_string(batch));
+	if (system == "pgmq")
+		return pgmq_statements(std::to_string(batch));
 	throw std::runtime_error("unknown system: " + system);
 }
 

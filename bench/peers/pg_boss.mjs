@@ -19,7 +19,7 @@ export async function open({ batch, clients }) {
 		},
 		settle: () => boss.getDb().executeSql('VACUUM (ANALYZE) pgboss.job', []),
 		round,
-		start: (onJob) => boss.work('bench', { pollingIntervalSeconds: 0.5 }, async (jobs) => jobs.forEach((job) => onJob(job.data))),
+		start: (onJob) => boss.work('bench', { pollingIntervalSeconds: 0.5, batchSize: 100 }, async (jobs) => jobs.forEach((job) => onJob(job.data))),
 		close: () => boss.stop({ graceful: false })
 	}
 }
