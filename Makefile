@@ -5,10 +5,12 @@
 #   make demo            see it work in a throw-away server; nothing is installed
 #   make check           every test there is; check-rules, check-unit, check-sql … for one kind
 #   make check-versions  the same on PostgreSQL 17 and 18, in chroots; check-cassert: on a server that checks itself
+#   make check-fuzz, check-valgrind, check-asan, check-sqlsmith, coverage   tools that take longer: test/README.md
 #
-# WERROR=1 makes warnings errors. TESTING=1 adds pause points, fault points and assertions.
+# WERROR=1 makes warnings errors. TESTING=1 adds pause points, fault points and assertions. WATCH=sanitizers or
+# coverage: for scripts/watched.sh.
 
-goals = demo bench format check check-%
+goals = demo bench format coverage check check-%
 top := $(dir $(firstword $(MAKEFILE_LIST)))
 ifneq ($(filter $(goals),$(MAKECMDGOALS)),)
 
@@ -23,7 +25,12 @@ check:;  @$(top)scripts/check.sh
 check-versions:; @$(top)scripts/versions.sh
 check-cassert:;  @$(top)scripts/cassert.sh
 check-fuzz:;     @FUZZ=$${FUZZ:-60} $(top)scripts/check.sh fuzz
-$(filter-out check-versions check-cassert check-fuzz,$(filter check-%,$(MAKECMDGOALS))): check-%:; @$(top)scripts/check.sh $*
+check-valgrind:; @$(top)scripts/watched.sh valgrind
+check-asan:;     @$(top)scripts/watched.sh sanitizers
+check-sqlsmith:; @$(top)scripts/install_dependencies.sh sqlsmith && $(top)scripts/check.sh sqlsmith
+coverage:;       @$(top)scripts/watched.sh coverage
+scripted = check-versions check-cassert check-fuzz check-valgrind check-asan check-sqlsmith
+$(filter-out $(scripted),$(filter check-%,$(MAKECMDGOALS))): check-%:; @$(top)scripts/check.sh $*
 $(filter-out $(goals),$(MAKECMDGOALS)):;     +@$(MAKE) $@
 
 else
@@ -64,6 +71,13 @@ SHLIB_LINK = -lstdc++
 override with_llvm = no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# ---- What watches the tests. After the server's own -O2 ----
+
+watch_sanitizers = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE
+watch_coverage = -O0 --coverage -fprofile-update=atomic -U_FORTIFY_SOURCE
+override CXXFLAGS += $(watch_$(WATCH))
+override LDFLAGS += $(watch_$(WATCH))
 
 # ---- Rules. A build in another folder looks here for sources only, never for objects ----
 

@@ -14,7 +14,7 @@ set -m # each stage gets a process group, so that all of it can be ended
 cd "$(dirname "$0")/.." || exit
 unset MAKEFLAGS MFLAGS MAKELEVEL LANGUAGE ${!LC_@}
 for variable in ${!PG@}; do # nothing must lead a test to a server of the user's
-	[[ $variable = PG_* ]] || unset "$variable"
+	[[ $variable = PG_* || $variable = *TIMEOUT ]] || unset "$variable"
 done
 export LANG=C.UTF-8 WERROR=1
 

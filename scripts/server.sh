@@ -9,6 +9,8 @@
 # Kinds of build: release, testing (pause points, fault points, assertions), clang. When the script
 # ends, every server started below $work is stopped, by its process id, and $work is removed.
 # As root the servers run as user postgres, whose reach is the reason why $work is below /tmp.
+# $WATCH (sanitizers, valgrind, coverage) has folders of its own, and servers that pg_regress starts are watched
+# so; what the watchers have to say they write into $reports. See scripts/watched.sh.
 # shellcheck shell=bash
 
 PG_CONFIG=${PG_CONFIG:-pg_config}
@@ -29,17 +31,18 @@ as_server() {
 
 # build KIND [goal…]: every kind has a folder, and so objects, of its own; another server starts afresh.
 build() {
-	local kind=$1 flags=() server_is
+	local kind=$1 folder=$top/build/$1${WATCH:+-$WATCH} flags=() server_is
 	server_is=$("$PG_CONFIG" --version --includedir-server --pgxs)
 	case $kind in
 		testing) flags=(TESTING=1) ;;
 		clang) flags=(CXX=clang++) ;;
 	esac
-	[ "$(cat "$top/build/$kind/server" 2>/dev/null)" = "$server_is" ] || rm -rf "$top/build/$kind"
-	mkdir -p "$top/build/$kind"
-	echo "$server_is" >"$top/build/$kind/server"
-	flock "$top/build/$kind.lock" env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -j"$(nproc)" \
-		-C "$top/build/$kind" -f "$top/Makefile" PG_CONFIG="$PG_CONFIG" "${flags[@]}" "${@:2}"
+	[ -z "${WATCH:-}" ] || flags+=(WATCH="$WATCH" WERROR=)
+	[ "$(cat "$folder/server" 2>/dev/null)" = "$server_is" ] || rm -rf "$folder"
+	mkdir -p "$folder"
+	echo "$server_is" >"$folder/server"
+	flock "$folder.lock" env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -j"$(nproc)" \
+		-C "$folder" -f "$top/Makefile" PG_CONFIG="$PG_CONFIG" "${flags[@]}" "${@:2}"
 }
 
 # stage KIND: installs that build below $work/KIND. A server from $work/KIND.bin with the settings in
@@ -69,6 +72,28 @@ stage() {
 	fi
 	build "$1" install DESTDIR="$stage" >/dev/null || return
 	chmod -R a+rX "$stage" "$stage.conf"
+	watch_server "$stage.bin"
+}
+
+# Puts the watcher before the server in a folder of programs; initdb goes to the real one, beside the real initdb.
+watch_server() {
+	local programs=$1 real watcher
+	case ${WATCH:-} in
+		valgrind)
+			watcher="valgrind --quiet --leak-check=no --error-limit=no --num-callers=40 --log-file=$reports/%p \
+				--suppressions=$(readlink -f "$programs")/../share/valgrind.supp" ;;
+		sanitizers)
+			watcher="env LD_PRELOAD=$(gcc -print-file-name=libasan.so) UBSAN_OPTIONS=print_stacktrace=1 \
+				ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1:log_path=$reports/asan" ;;
+		*) return 0 ;;
+	esac
+	real=$(readlink -f "$programs")
+	rm "$programs"
+	mkdir "$programs"
+	ln -s "$real"/* "$programs/"
+	rm "$programs/postgres"
+	printf '#!/bin/sh\nexec %s "%s/postgres" "$@"\n' "$watcher" "$real" >"$programs/postgres"
+	chmod a+rx "$programs" "$programs/postgres"
 }
 
 # server_start KIND [setting=value…]: values that are no plain words need quotes, as in postgresql.conf.

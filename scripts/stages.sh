@@ -5,6 +5,8 @@
 pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 inputs=$work/inputs # a copy of what tests read: the checkout may be out of reach for user postgres
 
+core=$top/build/unit${WATCH:+-$WATCH}
+
 copy_inputs() {
 	local folder
 	mkdir "$inputs"
@@ -19,7 +21,7 @@ copy_inputs() {
 build_for() {
 	case $1 in
 		rules | sql | pgtap) echo release ;;
-		isolation | tap | chaos | chaos-standby | chaos-long) echo testing ;;
+		isolation | tap | chaos | chaos-standby | chaos-long | sqlsmith) echo testing ;;
 		unit | explorer) echo core ;;
 		fuzz) echo fuzzers ;;
 	esac
@@ -35,8 +37,10 @@ build_testing() {
 
 build_core() {
 	mkdir -p "$top/build"
-	flock "$top/build/unit.lock" cmake -S "$top" -B "$top/build/unit"
-	flock "$top/build/unit.lock" cmake --build "$top/build/unit" -j"$(nproc)"
+	local sanitizer=address
+	[ "${WATCH:-}" != coverage ] || sanitizer=coverage
+	flock "$core.lock" cmake -S "$top" -B "$core" -D ONCEQ_SANITIZER=$sanitizer
+	flock "$core.lock" cmake --build "$core" -j"$(nproc)"
 }
 
 build_fuzzers() {
@@ -50,6 +54,7 @@ build_fuzzers() {
 
 obstacle_to() {
 	case $1 in
+		sqlsmith) command -v sqlsmith >/dev/null || echo "no sqlsmith" ;;
 		clang) command -v clang++ >/dev/null || echo "no clang++" ;;
 		fuzz) [ -e "$(clang++ -print-file-name="libclang_rt.fuzzer-$(uname -m).a" 2>/dev/null)" ] || echo "no libFuzzer" ;;
 		pgtap) [ -e "$("$PG_CONFIG" --sharedir)/extension/pgtap.control" ] || echo "no pgTAP" ;;
@@ -105,12 +110,12 @@ stage_rules() {
 stage_clang() { build clang; }
 
 stage_unit() {
-	flock --shared "$top/build/unit.lock" ctest --test-dir "$top/build/unit" --label-regex unit \
+	flock --shared "$core.lock" ctest --test-dir "$core" --label-regex unit \
 		--tests-regex "^($(IFS='|' && echo "$*"))_test" --no-tests=error --output-on-failure --parallel 2
 }
 
 stage_explorer() {
-	flock --shared "$top/build/unit.lock" ctest --test-dir "$top/build/unit" --label-regex explorer \
+	flock --shared "$core.lock" ctest --test-dir "$core" --label-regex explorer \
 		--no-tests=error --verbose
 }
 
@@ -184,6 +189,24 @@ stage_tap() {
 	[ $status = 0 ] || find "$output" -name 'regress_log_*' -exec tail -n 50 {} +
 	keep "tap/$1" "$output"/{log,tmp_check/log} # PostgreSQL 16 and later, earlier
 	return $status
+}
+
+# $SQLSMITH queries nobody would write. Whatever they answer, no server process may crash, and no error may be an
+# internal one of ours.
+stage_sqlsmith() {
+	local wrong
+	server_start testing log_error_verbosity=verbose track_functions=all
+	psql -qX -v ON_ERROR_STOP=1 -f "$inputs/test/sqlsmith/setup.sql" >/dev/null
+	sqlsmith --target="host=$PGHOST port=$PGPORT user=smith dbname=$PGDATABASE" --seed="${SEED:-1}" \
+		--max-queries="${SQLSMITH:-2000}" --exclude-catalog --verbose 2>&1 | tail -n 30 || true
+	psql -qXAt -c "SELECT calls, funcname FROM pg_stat_user_functions WHERE schemaname = 'onceq' ORDER BY 2"
+	server_stop
+	keep sqlsmith "$server/log"
+	wrong=$(awk '/PANIC:|TRAP:|was terminated by signal/ { wrong++; print > "/dev/stderr" }
+		/(ERROR|FATAL): / { internal = / XX000: / ? $0 : "" }
+		/LOCATION: .*\.cpp:/ && internal { wrong++; print internal "\n" $0 > "/dev/stderr" }
+		END { print wrong + 0 }' "$server/log")
+	[ "$wrong" = 0 ] && echo "ok 1 - $(grep -c 'ERROR: ' "$server/log") errors, none of them internal"
 }
 
 stage_chaos-checker() {
