@@ -78,14 +78,16 @@ relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Seg
 {
 	core::Microseconds const age = now.us - segment.sealed_at.us;
 	// What has been done may be looked up for the retention.
+	core::Wall const kept_since = now + -queue.retention;
 	if (age < Max(queue.retention, queue.segment_age) || !is_movable(board, segment.number) ||
-		store::has_ends_since(queue.id, segment.number, now + -queue.retention))
+		store::has_ends_since(queue.id, segment.number, kept_since))
 		return false;
 	Jobs const jobs = borrow_all(queue, segment.number);
 	FAULT_POINT("relocate: after seize");
-	// Who holds its lock knows that every callback that concerns it has run.
+	// Who holds its lock knows that every callback that concerns it has run, and that no job of it ends any more.
 	if (!all_are_seized(board, segment.number, jobs.count) || !store::lock_for_drop(queue.id, segment.number) ||
-		!all_are_seized(board, segment.number, jobs.count))
+		!all_are_seized(board, segment.number, jobs.count) ||
+		store::has_ends_since(queue.id, segment.number, kept_since))
 		return false;
 	store::move_to_stay(queue.id, segment.number, jobs.id, jobs.count);
 	FAULT_POINT("relocate: after copy");
