@@ -73,7 +73,7 @@ COMMENT ON FUNCTION onceq.list_archive_progress() IS 'rows of onceq.archive_prog
 
 CREATE VIEW onceq.archive_progress AS SELECT * FROM onceq.list_archive_progress();
 GRANT SELECT ON onceq.archive_progress TO PUBLIC;
-COMMENT ON VIEW onceq.archive_progress IS 'what is being archived in this database just now, of tables of the user; all for onceq_operator and onceq_monitor';
+COMMENT ON VIEW onceq.archive_progress IS 'what is being archived in this database just now, of tables of the user; all for onceq_admin, onceq_operator and onceq_monitor';
 COMMENT ON COLUMN onceq.archive_progress.source IS 'table whose rows are archived; of finished jobs: the table that carries the privileges of their queue';
 COMMENT ON COLUMN onceq.archive_progress.phase IS 'preparing, moving rows, moving partitions, vacuuming, copying jobs';
 COMMENT ON COLUMN onceq.archive_progress.rows IS 'archived and committed so far';
@@ -98,11 +98,12 @@ SELECT p.source,
 FROM onceq.archive_policy p
 WHERE EXISTS (SELECT FROM pg_catalog.pg_class c
 	WHERE c.oid = p.source AND pg_catalog.pg_has_role(c.relowner, 'USAGE'))
+OR pg_catalog.pg_has_role('onceq_admin', 'USAGE')
 OR pg_catalog.pg_has_role('onceq_operator', 'USAGE')
 OR pg_catalog.pg_has_role('onceq_monitor', 'USAGE');
 ALTER VIEW onceq.archive_policies OWNER TO onceq_owner;
 GRANT SELECT ON onceq.archive_policies TO PUBLIC;
-COMMENT ON VIEW onceq.archive_policies IS 'archive policies of tables of the user, and how their last run went; all for onceq_operator and onceq_monitor';
+COMMENT ON VIEW onceq.archive_policies IS 'archive policies of tables of the user, and how their last run went; all for onceq_admin, onceq_operator and onceq_monitor';
 COMMENT ON COLUMN onceq.archive_policies.owner IS 'role that owned the table when the policy was set, and as which it runs';
 COMMENT ON COLUMN onceq.archive_policies.archive_to IS 'null: old rows are deleted';
 COMMENT ON COLUMN onceq.archive_policies.last_rows IS 'rows that the last run moved or deleted; those of partitions that were moved whole are not counted';

@@ -2,6 +2,7 @@
 #include "core/frame_pool.hpp"
 
 #include <new>
+#include <unistd.h>
 
 #include "base/clock.hpp"
 #include "base/errcode.hpp"
@@ -12,6 +13,7 @@
 #include "board/transaction.hpp"
 
 extern "C" {
+#include <access/xlog.h>
 #include <catalog/pg_control.h>
 #include <common/controldata_utils.h>
 #include <postmaster/bgworker.h>
@@ -35,8 +37,7 @@ struct Place
 struct Shared
 {
 	std::uint32_t places;
-	bool unclean;              // the server did not stop cleanly before this start
-	core::Monotonic started_at;
+	bool unclean; // the server did not stop cleanly before this start, or takes over from a primary
 };
 
 constinit Shared *shared = nullptr;
@@ -99,7 +100,7 @@ start_is_unclean()
 	ControlFileData *const control = get_controlfile(DataDir, &crc_ok);
 	bool const unclean = !crc_ok || control->state != DB_SHUTDOWNED;
 	pfree(control);
-	return unclean;
+	return unclean || access(STANDBY_SIGNAL_FILE, F_OK) == 0 || access(RECOVERY_SIGNAL_FILE, F_OK) == 0;
 }
 
 void
@@ -120,7 +121,6 @@ initialise(void *)
 {
 	shared->places = base::settings.max_queues;
 	shared->unclean = start_is_unclean();
-	shared->started_at = base::now_monotonic();
 	for (std::uint32_t i = 0; i < shared->places; i++)
 	{
 		core::Board *const board = new (&place[i].board) core::Board;
@@ -424,8 +424,8 @@ is_suspicious(core::Board const &board, core::JobId id)
 {
 	core::Microseconds const window =
 		base::settings.suspicion_window_s * core::microseconds_per_second;
-	return shared->unclean && id < board.first_new_id &&
-		   base::now_monotonic() < shared->started_at + window;
+	// Recovery before it, or a long life as a standby, does not count.
+	return shared->unclean && id < board.first_new_id && base::now_monotonic() < board.standing_since + window;
 }
 
 } // namespace onceq::board

@@ -205,6 +205,7 @@ build_all(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
 	// What was delivered before the start is not known: the limit of the rate holds across it.
 	board.bucket.begin(queue.created_here ? core::monotonic_always : base::now_monotonic());
 	core::finish_building(board, next_id, ceiling.value, prepared_end, now);
+	board.standing_since = base::now_monotonic();
 	board.ceiling_step = ceiling.step;
 }
 

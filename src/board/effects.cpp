@@ -58,7 +58,7 @@ abort_claim(core::Board &board, Entry const &entry) noexcept
 				return;
 		}
 	}
-	core::lose(*lease);
+	core::lose(*lease, entry.claimed.token);
 }
 
 void

@@ -182,7 +182,7 @@ finish_lease(core::Board &board, core::LeaseSlot &lease)
 	board.counters.restored += lease.held.size();
 	lease.journal.store(core::LeaseJournal::written, std::memory_order_release);
 	if (lease.holder.hold == core::LeaseHold::session)
-		core::lose(lease);
+		core::lose(lease, lease.token.load(std::memory_order_relaxed));
 }
 
 } // namespace

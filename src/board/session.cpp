@@ -28,11 +28,12 @@ lose_leases(int, Datum)
 	for (std::uint32_t i = 0; i < leases().high_water(); i++)
 	{
 		core::LeaseSlot &lease = leases().slot(i);
+		core::Token const token = lease.token.load(std::memory_order_acquire);
 		if (!is_mine(lease))
 			continue;
 		Locked board(lease.board.load(std::memory_order_relaxed));
-		if (is_mine(lease) && lease.state.load(std::memory_order_relaxed) == core::LeaseState::held)
-			core::lose(lease);
+		if (lease.state.load(std::memory_order_relaxed) == core::LeaseState::held)
+			core::lose(lease, token);
 	}
 	notify::wake_worker(MyDatabaseId);
 }

@@ -47,7 +47,12 @@ take_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId id, int priority
 	}
 	int const first_job = lease.job_count;
 	if (!add_run(pool, lease, id, last, priority))
+	{
+		// A ninth run needs a frame.
+		bool const no_frame_left = lease.overflow == no_frame && lease.run_count == lease_runs_inline;
+		refusal = no_frame_left ? Refusal::no_memory : Refusal::none;
 		return 0;
+	}
 	int const taken = board.map.move(pool, id, last, ready_at(priority), JobState::leased);
 	ONCEQ_ASSERT(taken == last - id + 1);
 	for (int job = first_job; job < lease.job_count; job++)
@@ -116,6 +121,7 @@ begin_building(Board &board, BoardKey key) noexcept
 	board.ceiling_step = ceiling_step_min;
 	board.prepared_end = 0;
 	board.first_new_id = 0;
+	board.standing_since = monotonic_always;
 	std::fill_n(board.lowest_ready, priority_max + 1, JobId{0});
 	for (WaitingTimes &waiting : board.waiting)
 		waiting.begin();
@@ -414,9 +420,10 @@ release_later(LeaseSlot &lease, JobSet const &jobs) noexcept
 }
 
 void
-lose(LeaseSlot &lease) noexcept
+lose(LeaseSlot &lease, Token token) noexcept
 {
-	lease.state.store(LeaseState::lost, std::memory_order_release);
+	if (owns(lease, token))
+		lease.state.store(LeaseState::lost, std::memory_order_release);
 }
 
 } // namespace onceq::core

@@ -78,6 +78,7 @@ struct Board
 	JobId ceiling_step;         // by which it was raised last
 	SegmentNumber prepared_end; // segments below it have their tables
 	JobId first_new_id;         // ids below it were given out before this life of the server
+	Monotonic standing_since;   // before it nobody could be given a job in this life
 	JobId lowest_ready[priority_max + 1]; // no job of that priority is ready below it
 	WaitingTimes waiting[priority_max + 1]; // of ready jobs, while they age
 	std::int32_t leases;        // of this queue now
@@ -240,8 +241,9 @@ is_journalled(LeaseSlot const &lease) noexcept
 	return lease.journal.load(std::memory_order_relaxed) >= LeaseJournal::writing;
 }
 
-// The holder is gone: HELD → LOST; the worker counts a failed attempt of each job still held.
-void lose(LeaseSlot &lease) noexcept;
+// The holder is gone: HELD → LOST; the worker counts a failed attempt of each job still held. Nothing if the
+// token does not own the lease.
+void lose(LeaseSlot &lease, Token token) noexcept;
 
 // ---- expire
 

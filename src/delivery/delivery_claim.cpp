@@ -71,7 +71,7 @@ struct Claim
 	int *attempt_of_run;     // of runs with a history
 	int freed;               // jobs that left the lease and that waiting claims may take
 	int passed_over;         // jobs whose ordering key is busy
-	bool out_of_memory;      // of a job with an ordering key
+	bool out_of_memory;      // or there would have been more
 	bool keys_wait;          // to be looked at, when jobs were taken last
 	MemoryContext row_context;
 };
@@ -182,6 +182,7 @@ take_more(Claim &claim, int wanted)
 	int const from_run = claim.lease->run_count;
 	int const taken = core::take(*board, board::pool(), *claim.lease, core::allowed(*board, limits, room, now),
 								 refusal, {claim.queue.priority_ageing, now});
+	claim.out_of_memory |= refusal == core::Refusal::no_memory;
 	note_histories(*board, claim, from_run);
 	claim.keys_wait = board->keys.waiting() > 0;
 	return taken;
@@ -421,9 +422,9 @@ claim_once(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue 
 		hold_when_journalled(claim);
 	FAULT_POINT("claim: after hold");
 	MemoryContextDelete(claim.row_context);
-	if (claim.returned == 0 && claim.out_of_memory)
-		board::raise_no_state_memory();
 	passed_over = claim.passed_over > 0;
+	if (claim.returned == 0 && claim.out_of_memory && !passed_over)
+		board::raise_no_state_memory();
 	return claim.returned;
 }
 

@@ -247,7 +247,7 @@ Delivery::abort_claim(World &world, State &state, int who) const
 	else if (mine && !keeps(Guard::abort_loses_a_held_lease))
 		back();
 	else if (mine || (!keeps(Guard::lose_only_ones_own) && lease.token.load() != no_token))
-		lose(lease);
+		lose(lease, lease.token.load());
 	claimer = Claimer{};
 }
 

@@ -163,7 +163,7 @@ JournalModel::claimer_steps(Stepper<State> &stepper) const
 	stepper.step({"the waiting claim aborts"}, [this](World &world, State &) {
 		let_go(world, keeps(JournalGuard::aborted_claims_wait_too));
 		if (LeaseSlot &slot = world.slot(0); slot.token.load() != no_token)
-			lose(slot);
+			lose(slot, slot.token.load());
 		return nullptr;
 	});
 	if (lease.journal == LeaseJournal::written)

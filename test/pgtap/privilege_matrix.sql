@@ -145,7 +145,7 @@ INSERT INTO matrix VALUES
 	('view processed_event_duplicates', '----------', 'SELECT EXISTS (SELECT FROM onceq.processed_event_duplicates WHERE consumer = ''m'')'),
 	('view workers', 'SAOMpclknx', 'SELECT pid FROM onceq.workers'),
 	('view worker_chores', 'SAOM------', 'SELECT chore FROM onceq.worker_chores'),
-	('view archive_policies', 'S-OM------', 'SELECT EXISTS (SELECT FROM onceq.archive_policies)'),
+	('view archive_policies', 'SAOM------', 'SELECT EXISTS (SELECT FROM onceq.archive_policies)'),
 	('view job_archives', 'SAOM-cl---', 'SELECT EXISTS (SELECT FROM onceq.job_archives WHERE queue = ''m'')'),
 	('view archive_progress', 'SAOMpclknx', 'SELECT count(*) >= 0 FROM onceq.archive_progress');
 

@@ -3,7 +3,8 @@
 # same for all that was replicated; of the rest, jobs are missing or come again, and no id is used twice.
 # On a standby one can look at jobs; whatever would change something is refused with 25006 (Invariant 10). While a
 # commit waits for the standby, its effect is not there yet: what it enqueued cannot be claimed, what it acks
-# cannot be taken away.
+# cannot be taken away. For some time after a promotion jobs of before are suspicious, however long ago the standby
+# was started, and however it was made.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -64,6 +65,16 @@ sub work_on
 	return ($journalled, [ "$ids[3]:3", "$ids[6]:1", map({ "$ids[$_]:1" } 11 .. 19), "$urgent[0]:1" ], [ $ids[4], $delayed[0] ]);
 }
 
+# A claim returns a job that was there before only when its lease is in the journal.
+sub suspects
+{
+	my ($node, $what) = @_;
+	my $token = query($node, q{SELECT token FROM onceq.claim('mail', worker => 'suspicious')});
+	is(query($node, q{SELECT journalled FROM onceq.leases WHERE worker = 'suspicious'}), 't', "$what: an old job is suspicious");
+	query($node, "SELECT onceq.release($token)");
+	return;
+}
+
 sub goes_on
 {
 	my ($node, $what, $journalled, $due, $waiting) = @_;
@@ -85,6 +96,8 @@ set($primary, "synchronous_standby_names = '*'");
 $primary->poll_query_until('postgres', q{SELECT sync_state = 'sync' FROM pg_stat_replication});
 my ($journalled, $due, $waiting) = work_on($primary);
 query($primary, q{SELECT onceq.create_consumer('c'); SELECT onceq.once('c', 'before')});
+query($primary, q{SELECT onceq.create_queue('keyed')});
+my $keyed = query($primary, q{SELECT onceq.enqueue('keyed', '1', unique_key => 'a')});
 $primary->wait_for_catchup($standby);
 
 for my $statement (
@@ -98,6 +111,7 @@ for my $statement (
 	"SELECT onceq.reject($journalled, 1)",
 	"SELECT onceq.release($journalled)",
 	"SELECT onceq.extend($journalled)",
+	q{SELECT onceq.find_unique('keyed', 'a')},
 	q{SELECT onceq.create_queue('other')},
 	q{SELECT onceq.alter_queue('mail', max_attempts => 1)},
 	q{SELECT onceq.drop_queue('mail')},
@@ -116,7 +130,7 @@ for my $statement (
 }
 my $jobs = q{SELECT string_agg(id || state || attempt || payload, ' ' ORDER BY id) FROM onceq.jobs('mail') WHERE state IN ('scheduled', 'succeeded', 'dead')};
 is(query($standby, $jobs), query($primary, $jobs), 'jobs can be looked at');
-is(query($standby, 'SELECT queue, max_attempts FROM onceq.queues'), 'mail|20', 'queues too');
+is(query($standby, 'SELECT queue, max_attempts FROM onceq.queues ORDER BY queue DESC'), "mail|20\nkeyed|20", 'queues too');
 is(query($standby, q{SELECT onceq.is_processed('c', 'before'), count(*) FROM onceq.processed_events}), 't|1', 'events, too');
 is(query($standby, 'SELECT count(*) FROM onceq.workers'), 0, 'a standby has no worker');
 
@@ -149,8 +163,16 @@ close_session($_) for @sessions;
 
 # ---- A synchronous standby is promoted.
 
+# The window is shorter than the life of the standby so far, and longer than what follows.
+set($standby, "onceq.lease_journal_after = '1h'");
+my $life = 'floor(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()))';
+$standby->poll_query_until('postgres', "SELECT $life >= 15");
+set($standby, "onceq.suspicion_window = '" . query($standby, "SELECT $life") . "s'");
 $primary->kill9;
 $standby->promote;
+ok(wait_for_worker($standby, 'postgres'), 'a worker starts');
+suspects($standby, 'synchronous');
+is(query($standby, q{SELECT onceq.find_unique('keyed', 'a')}), $keyed, 'who has a unique key is known');
 my @new = goes_on($standby, 'synchronous', $journalled, $due, $waiting);
 is(query($standby, q{SELECT onceq.once_many('c', '{before,after}')}), '{f,t}', 'what was processed is remembered');
 
@@ -171,6 +193,15 @@ $second->start;
 $second->promote;
 @new = goes_on($second, 'asynchronous', $journalled, $due, $waiting);
 cmp_ok($new[0], '>', $tail[-1], 'ids of lost jobs are not used again');
+
+# ---- One made of a server that was stopped cleanly.
+
+enqueue($second, 1);
+$second->stop;
+$second->set_standby_mode;
+$second->start;
+$second->promote;
+suspects($second, 'made cold');
 
 log_is_clean($_, expect => qr/ walreceiver /) for $primary, $standby, $second;
 done_testing();

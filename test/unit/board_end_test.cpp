@@ -97,7 +97,7 @@ TEST(board_end, only_a_lease_that_is_held_is_extended)
 	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{499}));
 	EXPECT_FALSE(extend(*claimed.lease, claimed.token + (Token{1} << 40), Monotonic{900}));
 	EXPECT_EQ(claimed.lease->deadline.load(), 500);
-	lose(*claimed.lease);
+	lose(*claimed.lease, claimed.token);
 	EXPECT_FALSE(extend(*claimed.lease, claimed.token, Monotonic{900}));
 	begin_expiry(*claimed.lease, stand.table().index_of(*claimed.lease), 7);
 	EXPECT_FALSE(extend(*claimed.lease, claimed.token, Monotonic{900}));
@@ -260,8 +260,23 @@ TEST(board_expiry, a_lease_expires_at_its_deadline_and_not_before)
 	Claimed const claimed = stand.claim(1, Monotonic{100});
 	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{99}));
 	EXPECT_TRUE(may_expire(*claimed.lease, Monotonic{100}));
-	lose(*claimed.lease);
+	lose(*claimed.lease, claimed.token);
 	EXPECT_TRUE(may_expire(*claimed.lease, Monotonic{0}));
+}
+
+TEST(board_expiry, who_comes_after_a_slot_was_used_again_loses_nothing)
+{
+	Stand stand(256, 1);
+	stand.enqueue(2);
+	Claimed const before = stand.claim(1, Monotonic{100});
+	ASSERT_TRUE(stand.finish(before));
+	Claimed const claimed = stand.claim(1, Monotonic{100});
+	ASSERT_EQ(claimed.lease, before.lease);
+	lose(*claimed.lease, before.token);
+	EXPECT_EQ(claimed.lease->state.load(), LeaseState::held);
+	EXPECT_TRUE(stand.finish(claimed));
+	lose(*claimed.lease, claimed.token);
+	EXPECT_EQ(claimed.lease->state.load(), LeaseState::free);
 }
 
 TEST(board_expiry, a_free_provisional_or_expiring_lease_does_not_expire)
@@ -283,7 +298,7 @@ TEST(board_expiry, nothing_expires_while_a_commit_ends_part_of_it)
 	Claimed const claimed = stand.claim(5, Monotonic{100});
 	ASSERT_TRUE(pin(*claimed.lease, claimed.token, only(4)));
 	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{1000}));
-	lose(*claimed.lease);
+	lose(*claimed.lease, claimed.token);
 	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{1000}));
 	unpin(*claimed.lease, claimed.token, only(4), Monotonic{2000});
 	EXPECT_TRUE(may_expire(*claimed.lease, Monotonic{1000}))

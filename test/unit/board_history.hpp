@@ -306,7 +306,7 @@ class BoardHistory : NaiveBoard
 		Lease &lease = any(leases_);
 		if (dice_.chance(20))
 		{
-			lose(*lease.slot);
+			lose(*lease.slot, lease.slot->token.load());
 			lease.lost = true;
 		}
 		Monotonic const now{dice_.below(1000)};

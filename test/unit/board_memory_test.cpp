@@ -161,6 +161,7 @@ TEST(board_memory, a_claim_that_cannot_list_more_runs_delivers_those_it_has)
 	stand.use_up_frames();
 	Claimed const claimed = stand.claim(20);
 	EXPECT_EQ(claimed.ids.size(), static_cast<std::size_t>(lease_runs_inline));
+	EXPECT_EQ(claimed.refusal, Refusal::no_memory) << "there would have been more";
 	EXPECT_EQ(stand.count(JobState::leased), lease_runs_inline);
 	EXPECT_EQ(stand.count(ready_at(0)), 20 - lease_runs_inline);
 	EXPECT_TRUE(stand.finish(claimed));
