@@ -62,11 +62,11 @@ state_when_due(Builder &builder, core::Wall due, int priority)
 	return core::JobState::waiting;
 }
 
-bool
-add_job(store::Job const &job, void *argument)
+void
+add_job(store::ScannedJob const &job, void *argument)
 {
 	Builder &builder = *static_cast<Builder *>(argument);
-	builder.board.has_keys |= job.ordering_key != nullptr;
+	builder.board.has_keys |= job.has_key;
 	core::JobState const state = state_when_due(builder, job.run_at, job.priority);
 	if (job.id != builder.last + 1 || state != builder.state || builder.first > builder.last ||
 		core::segment_of(job.id) != core::segment_of(builder.first))
@@ -76,7 +76,6 @@ add_job(store::Job const &job, void *argument)
 		builder.state = state;
 	}
 	builder.last = job.id;
-	return true;
 }
 
 void

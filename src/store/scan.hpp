@@ -16,6 +16,7 @@ extern "C" {
 #include <executor/tuptable.h>
 #include <storage/lmgr.h>
 #include <utils/fmgroids.h>
+#include <utils/rel.h>
 #include <utils/snapmgr.h>
 }
 
@@ -76,6 +77,19 @@ class TableScan : base::NotCopyable
 	{
 		return scan_ != nullptr && table_scan_getnextslot(scan_, ForwardScanDirection, slot_) ? slot_
 																							   : nullptr;
+	}
+
+	// The same without the slot, which costs more than finding the row. Valid until the next one.
+	HeapTuple
+	next_tuple()
+	{
+		return scan_ != nullptr ? heap_getnext(scan_, ForwardScanDirection) : nullptr;
+	}
+
+	TupleDesc
+	desc() const
+	{
+		return RelationGetDescr(table_);
 	}
 
   private:

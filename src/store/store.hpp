@@ -278,8 +278,16 @@ void read_ends_near(int32 queue, core::JobId id, bool only, VisitEnd visit, void
 bool read_result(int32 queue, core::JobId id, Datum *result);
 bool read_result_in(int32 queue, core::SegmentNumber tables, core::JobId id, Datum *result);
 
-// Every job of a segment under the active snapshot, in the order of the table, without payload.
-void scan_jobs(int32 queue, core::SegmentNumber segment, VisitJob visit, void *argument);
+// Every job of a segment under the active snapshot, in the order of the table: what its state follows from.
+struct ScannedJob
+{
+	core::JobId id;
+	core::Wall run_at; // wall_always: at once
+	int priority;
+	bool has_key;
+};
+using VisitScannedJob = void (*)(ScannedJob const &job, void *argument);
+void scan_jobs(int32 queue, core::SegmentNumber segment, VisitScannedJob visit, void *argument);
 
 struct StoredOutcome
 {

@@ -9,6 +9,7 @@
 #include "store/store_columns.hpp"
 
 extern "C" {
+#include <access/htup_details.h>
 #include <catalog/pg_collation.h>
 #include <utils/builtins.h>
 #include <utils/rel.h>
@@ -50,9 +51,9 @@ xmin_of(TupleTableSlot *slot)
 	return DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &null));
 }
 
-// Requires: the columns up to last are deformed.
+// Requires: all columns are deformed.
 Job
-job_in(TupleTableSlot *slot, AttrNumber last)
+job_in(TupleTableSlot *slot)
 {
 	Job job{};
 	job.id = DatumGetInt64(value(slot, job_id));
@@ -63,12 +64,24 @@ job_in(TupleTableSlot *slot, AttrNumber last)
 		job.ordering_key = DatumGetTextPP(value(slot, job_ordering_key));
 	if (!is_null(slot, job_options))
 		job.options = read_options(value(slot, job_options));
-	if (last >= job_headers)
-	{
-		job.payload = value(slot, job_payload);
-		job.headers = value(slot, job_headers);
-		job.has_headers = !is_null(slot, job_headers);
-	}
+	job.payload = value(slot, job_payload);
+	job.headers = value(slot, job_headers);
+	job.has_headers = !is_null(slot, job_headers);
+	return job;
+}
+
+// Column by column, because most are null: a rebuild reads every job of the backlog.
+ScannedJob
+scanned_job(HeapTuple row, TupleDesc desc)
+{
+	bool is_null;
+	ScannedJob job{};
+	job.id = DatumGetInt64(heap_getattr(row, job_id, desc, &is_null));
+	Datum const run_at = heap_getattr(row, job_run_at, desc, &is_null);
+	job.run_at = is_null ? core::wall_always : core::Wall{DatumGetTimestampTz(run_at)};
+	Datum const priority = heap_getattr(row, job_priority, desc, &is_null);
+	job.priority = is_null ? 0 : DatumGetInt16(priority);
+	job.has_key = !heap_attisnull(row, job_ordering_key, desc);
 	return job;
 }
 
@@ -139,7 +152,7 @@ read_by_id(IndexScan &scan, core::JobId first, core::JobId last, VisitJob visit,
 	while (TupleTableSlot *const slot = scan.next())
 	{
 		slot_getallattrs(slot);
-		Job job = job_in(slot, job_column_count);
+		Job job = job_in(slot);
 		job.xmin = xmin_of(slot);
 		if (!visit(job, argument))
 			break;
@@ -276,16 +289,14 @@ read_result_in(int32 queue, core::SegmentNumber tables, core::JobId id, Datum *r
 }
 
 void
-scan_jobs(int32 queue, core::SegmentNumber segment, VisitJob visit, void *argument)
+scan_jobs(int32 queue, core::SegmentNumber segment, VisitScannedJob visit, void *argument)
 {
 	TableScan scan(queue, segment, &Tables::jobs);
 	scan.begin(GetActiveSnapshot());
-	while (TupleTableSlot *const slot = scan.next())
+	while (HeapTuple const row = scan.next_tuple())
 	{
 		CHECK_FOR_INTERRUPTS();
-		slot_getsomeattrs(slot, job_options);
-		if (!visit(job_in(slot, job_options), argument))
-			break;
+		visit(scanned_job(row, scan.desc()), argument);
 	}
 }
 

@@ -70,9 +70,9 @@ CREATE TEMP VIEW public_may AS
 	UNION ALL SELECT 'function ' || p.oid::regproc, privilege_type FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner)))
 		WHERE grantee = 0 AND pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'onceq%')
 	UNION ALL SELECT 'type ' || t.oid::regtype, privilege_type FROM pg_type t, aclexplode(coalesce(typacl, acldefault('T', typowner)))
-		WHERE grantee = 0 AND typnamespace IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'onceq%') AND typrelid = 'onceq.job_info'::regclass;
+		WHERE grantee = 0 AND typnamespace IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'onceq%') AND typrelid IN ('onceq.job_info'::regclass, 'onceq.claimed_job'::regclass);
 SELECT set_eq($$ SELECT object, privilege FROM public_may WHERE object !~ '^function' $$,
-	$$ VALUES ('schema onceq', 'USAGE'), ('table onceq.archive_policies', 'SELECT'), ('table onceq.archive_progress', 'SELECT'), ('table onceq.job_archives', 'SELECT'), ('table onceq.queues', 'SELECT'), ('table onceq.consumers', 'SELECT'), ('table onceq.processed_events', 'SELECT'), ('table onceq.processed_event_duplicates', 'SELECT'), ('table onceq.queue_stats', 'SELECT'), ('table onceq.leases', 'SELECT'), ('table onceq.workers', 'SELECT'), ('type onceq.job_info', 'USAGE') $$,
+	$$ VALUES ('schema onceq', 'USAGE'), ('table onceq.archive_policies', 'SELECT'), ('table onceq.archive_progress', 'SELECT'), ('table onceq.job_archives', 'SELECT'), ('table onceq.queues', 'SELECT'), ('table onceq.consumers', 'SELECT'), ('table onceq.processed_events', 'SELECT'), ('table onceq.processed_event_duplicates', 'SELECT'), ('table onceq.queue_stats', 'SELECT'), ('table onceq.leases', 'SELECT'), ('table onceq.workers', 'SELECT'), ('type onceq.job_info', 'USAGE'), ('type onceq.claimed_job', 'USAGE') $$,
 	'PUBLIC may see the schema and the views that filter by themselves, and nothing else');
 SELECT set_eq($$ SELECT proname::text FROM pg_proc WHERE pronamespace = 'onceq'::regnamespace EXCEPT SELECT split_part(object, '.', 2) FROM public_may WHERE object ~ '^function' $$,
 	ARRAY['recover', 'maintain', 'list_worker_chores'], 'PUBLIC may call what checks privileges by itself, but not the chores');

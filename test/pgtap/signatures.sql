@@ -6,7 +6,7 @@
 \pset tuples_only true
 
 BEGIN;
-SELECT plan(23);
+SELECT plan(24);
 
 -- name, arguments, result; S: a set
 CREATE TEMP TABLE promised (name text, arguments text, result text);
@@ -23,13 +23,13 @@ INSERT INTO promised VALUES
 	('enqueue', 'queue text, payload jsonb, headers jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, unique_mode text DEFAULT ''skip''::text, unique_for interval DEFAULT NULL::interval, ordering_key text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, soft_time_limit interval DEFAULT NULL::interval, hard_time_limit interval DEFAULT NULL::interval', 'bigint'),
 	('find_unique', 'queue text, unique_key text', 'bigint'),
 	('enqueue_many', 'queue text, payloads jsonb[], headers jsonb[] DEFAULT NULL::jsonb[], priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay interval DEFAULT NULL::interval', 'SETOF bigint'),
-	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone, ordering_key text)'),
+	('claim', 'queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'SETOF onceq.claimed_job'),
 	('next_claim_at', 'queue text', 'timestamp with time zone'),
 	('claim_any', 'queues text[], weights integer[] DEFAULT NULL::integer[], count integer DEFAULT 1, lease interval DEFAULT NULL::interval, wait interval DEFAULT ''00:00:00''::interval, worker text DEFAULT NULL::text, hold text DEFAULT ''time''::text', 'TABLE(queue text, id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone, ordering_key text)'),
 	('ack', 'token bigint', 'bigint'),
 	('ack', 'token bigint, id bigint, result jsonb DEFAULT NULL::jsonb', 'bigint'),
 	('ack', 'token bigint, ids bigint[]', 'bigint'),
-	('ack_and_claim', 'token bigint, queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval', 'TABLE(id bigint, token bigint, attempt integer, payload jsonb, headers jsonb, priority integer, enqueued_at timestamp with time zone, lease_until timestamp with time zone, ordering_key text)'),
+	('ack_and_claim', 'token bigint, queue text, count integer DEFAULT 1, lease interval DEFAULT NULL::interval', 'SETOF onceq.claimed_job'),
 	('nack', 'token bigint, id bigint, error text DEFAULT NULL::text, retry_in interval DEFAULT NULL::interval', 'timestamp with time zone'),
 	('reject', 'token bigint, id bigint, error text DEFAULT NULL::text', 'void'),
 	('release', 'token bigint, id bigint DEFAULT NULL::bigint', 'void'),
@@ -94,6 +94,9 @@ SELECT lives_ok($$ SELECT * FROM onceq.claim_any(queues => '{named}', weights =>
 SELECT lives_ok($$ SELECT * FROM onceq.claim('named') UNION ALL SELECT id, token, attempt, payload, headers, priority, enqueued_at, lease_until, ordering_key FROM onceq.claim_any('{named}') $$, 'literals of unknown type find their function');
 
 -- Columns that clients name.
+SELECT set_eq($$ SELECT attnum::int, attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'onceq.claimed_job'::regclass AND attnum > 0 $$,
+	$$ SELECT row_number() OVER ()::int, * FROM (VALUES ('id', 'bigint'), ('token', 'bigint'), ('attempt', 'integer'), ('payload', 'jsonb'), ('headers', 'jsonb'), ('priority', 'integer'),
+		('enqueued_at', 'timestamp with time zone'), ('lease_until', 'timestamp with time zone'), ('ordering_key', 'text')) v $$, 'columns of claimed_job');
 SELECT set_eq($$ SELECT attnum::int, attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'onceq.job_info'::regclass AND attnum > 0 $$,
 	$$ SELECT row_number() OVER ()::int, * FROM (VALUES ('queue', 'text'), ('id', 'bigint'), ('state', 'text'), ('priority', 'integer'), ('attempt', 'integer'), ('max_attempts', 'integer'),
 		('enqueued_at', 'timestamp with time zone'), ('due_at', 'timestamp with time zone'), ('claimed_at', 'timestamp with time zone'),

@@ -1,6 +1,8 @@
 # What statements cost, counted and not timed. The lock of a board is held at most twice in a claim, twice in an
 # enqueue and three times in an ack, however many jobs there are (Invariant 8); and what a claim, an ack, an enqueue
 # and a look at the statistics read does not grow with the backlog, with what is finished, or with what is delayed.
+# No table stays locked after its transaction; nobody who enqueues sends a NOTIFY; and whatever becomes of jobs, no row
+# of a job, outcome or result is updated or deleted.
 use strict;
 use warnings;
 use Test::More;
@@ -77,6 +79,66 @@ for my $statement (q{SELECT * FROM onceq.claim('%s')}, q{SELECT * FROM onceq.cla
 	cmp_ok($pages{large}, '<=', $pages{small} * 1.3 + 12, "$name reads no more of a large queue");
 }
 cmp_ok(pages('SELECT * FROM onceq.queue_stats'), '<', 100, 'statistics read next to nothing');
+my %pages_of_ack;
+for my $queue ('small', 'large')
+{
+	for (1, 2)
+	{
+		$session->query_safe(sprintf q{SELECT min(token) AS token FROM onceq.claim('%s', 100) \gset}, $queue);
+		$pages_of_ack{$queue} = pages('SELECT onceq.ack(:token)');
+	}
+}
+cmp_ok($pages_of_ack{large}, '<=', $pages_of_ack{small} * 1.3 + 12, 'nor does an ack');
+
+# ---- What is left behind: locks, notifications, rows that are dead
+
+my $pid = pid_of($session);
+my @left;
+my $everything = q{SELECT onceq.create_queue('life', lease => '1 h', backoff_base => '0 s', max_attempts => 2);
+	SELECT count(*) FROM onceq.enqueue_many('life', test.payloads(100));
+	SELECT onceq.enqueue('life', '1', ordering_key => 'k', delay => '1 h') AS delayed \gset
+	SELECT onceq.enqueue('life', '1', unique_key => 'u');
+	SELECT onceq.enqueue('life', '2', unique_key => 'u', unique_mode => 'replace');
+	SELECT min(token) AS token, min(id) AS id FROM onceq.claim('life', 20) \gset
+	SELECT onceq.ack(:token, :id, '{"done": true}');
+	SELECT onceq.ack(:token, ARRAY[:id + 1, :id + 2]);
+	SELECT onceq.nack(:token, :id + 3);
+	SELECT onceq.reject(:token, :id + 4);
+	SELECT onceq.release(:token, :id + 5);
+	SELECT onceq.extend(:token);
+	SELECT onceq.cancel('life', :id + 6);
+	SELECT onceq.cancel('life', :delayed);
+	SELECT min(token) AS other FROM onceq.claim_any('{life}', count => 10) \gset
+	SELECT min(token) AS next FROM onceq.ack_and_claim(:other, 'life', 10) \gset
+	SELECT onceq.ack(:next);
+	SELECT count(*) FROM onceq.claim('life', 5, lease => '100 ms');
+	SELECT onceq.redrive('life');
+	SELECT onceq.purge_queue('life');
+	SELECT count(*) FROM onceq.jobs('life');
+	SELECT * FROM onceq.audit('life')};
+# Of the pages of notifications: whoever sends one goes there.
+my $notifications = q{SELECT sum(blks_zeroed + blks_hit + blks_read) FROM pg_stat_slru WHERE name ~* 'notify'};
+my $notified = query($node, $notifications);
+for my $statement (split /(?:;|\\gset)\n/, $everything)
+{
+	$session->query_safe($statement =~ /AS \w+ (?:FROM .*)?$/ ? "$statement \\gset" : "$statement \\g /dev/null");
+	push @left, $statement if query($node, "SELECT count(*) FROM pg_locks WHERE pid = $pid") > 0;
+}
+is("@left", '', 'no lock outlives its transaction');
 close_session($session);
+my $expired = 0;
+for (my $tries = 0; $expired < 5 && $tries < 1000; $tries++)
+{
+	query($node, 'CALL onceq.recover()');
+	$expired = query($node, q{SELECT expired FROM onceq.queue_stats WHERE queue = 'life'});
+}
+is($expired, 5, 'jobs whose lease has passed go on');
+$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid"); # its counters are written by then
+is(query($node, $notifications), $notified, 'nobody has sent a notification');
+query($node, 'NOTIFY anything');
+ok($node->poll_query_until('postgres', "SELECT ($notifications) > $notified"), 'which would have been noticed');
+my $tables = q{FROM pg_stat_user_tables WHERE schemaname = 'onceq_data' AND relname ~ '^[jor][0-9]'};
+cmp_ok(query($node, "SELECT sum(n_tup_ins) $tables"), '>', 150000, 'rows of jobs, outcomes and results were written');
+is(query($node, "SELECT sum(n_tup_upd + n_tup_del) $tables"), 0, 'and none of them was updated or deleted');
 log_is_clean($node);
 done_testing();
