@@ -214,7 +214,7 @@ read_ceiling(int32 queue)
 	scan_rows(table, "id_ceiling_pkey", ceiling_queue_id, F_INT4EQ, Int32GetDatum(queue),
 			  read_ceiling_row, &reading);
 	if (!reading.found)
-		elog(ERROR, "queue %d has no id ceiling", queue);
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the queue was dropped meanwhile")));
 	return reading.ceiling;
 }
 

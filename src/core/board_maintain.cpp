@@ -132,6 +132,9 @@ restore_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
 		board.keys.forget_lows();
 		board.keys_are_in_doubt = true;
 	}
+	// Dead as it is, it may have been taken for an earlier job of its key that is not finished.
+	if (seized.origin == JobState::none)
+		board.keys_are_in_doubt |= board.map.count(JobState::blocked) > 0;
 	if (seized.origin == JobState::waiting)
 	{
 		// Its due time may have passed meanwhile, when promotion found it not waiting: look at all again.
