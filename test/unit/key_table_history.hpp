@@ -75,8 +75,8 @@ class KeyTableHistory
 	void
 	compare_everything()
 	{
-		for (auto const &[hash, key] : keys_)
-			compare(hash);
+		for (auto next = keys_.begin(); next != keys_.end();)
+			compare((next++)->first); // which may forget it
 	}
 
 	void
