@@ -52,7 +52,7 @@ is(query($node, q{SELECT ready FROM onceq.queue_stats WHERE queue = 'large'}), 2
 
 query($node, q{CALL test.fill('large', 150000)});
 query($node, q{DO $$ DECLARE t bigint; BEGIN FOR i IN 1 .. 50 LOOP SELECT min(token) INTO t FROM onceq.claim('large', 1000); PERFORM onceq.ack(t); END LOOP; END $$});
-query($node, q{SELECT count(*) FROM generate_series(1, 5) i, onceq.enqueue_many('large', test.payloads(10000), delay => '1 h')});
+query($node, q{SELECT count(*) FROM generate_series(1, 5) i, onceq.enqueue_many('large', test.payloads(10000), delay => i * interval '1 h')});
 query($node, 'CHECKPOINT');
 
 # Pages that the statement reads, in cache or not.
@@ -138,7 +138,7 @@ is(query($node, $notifications), $notified, 'nobody has sent a notification');
 query($node, 'NOTIFY anything');
 ok($node->poll_query_until('postgres', "SELECT ($notifications) > $notified"), 'which would have been noticed');
 my $tables = q{FROM pg_stat_user_tables WHERE schemaname = 'onceq_data' AND relname ~ '^[jor][0-9]'};
-cmp_ok(query($node, "SELECT sum(n_tup_ins) $tables"), '>', 150000, 'rows of jobs, outcomes and results were written');
+cmp_ok(query($node, "SELECT sum(n_tup_ins) $tables"), '>', 200000, 'rows of jobs, outcomes and results were written');
 is(query($node, "SELECT sum(n_tup_upd + n_tup_del) $tables"), 0, 'and none of them was updated or deleted');
 log_is_clean($node);
 done_testing();
