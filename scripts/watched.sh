@@ -39,6 +39,8 @@ case $WATCH in
 	coverage)
 		scripts/install_dependencies.sh gcovr
 		export GCOV_PREFIX=$reports
+		mkdir -p "$reports$PWD"/build/{unit,release,testing}-coverage # unit tests and servers have different users
+		chmod -R 777 "$reports"
 		scripts/check.sh ${STAGES:-unit sql isolation pgtap} || status=1
 		scripts/coverage.py "$reports" || status=1
 		;;
