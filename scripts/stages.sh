@@ -250,7 +250,7 @@ stage_mutants() {
 	return $status
 }
 
-stage_chaos() { chaos chaos --seeds 12 --seconds 12 --calm 4; }
+stage_chaos() { chaos chaos --seeds 12 --seconds 10 --calm 4; }
 
 stage_chaos-standby() { chaos chaos-standby --seeds 2 --standby by-turns --seconds 10; }
 

@@ -8,6 +8,7 @@
 #include "board/transaction.hpp"
 #include "delivery/delivery.hpp"
 #include "delivery/outcomes.hpp"
+#include "notify/notify.hpp"
 #include "store/store.hpp"
 
 extern "C" {
@@ -19,6 +20,11 @@ namespace onceq::delivery {
 namespace {
 
 constexpr int leases_per_round = 64;
+
+// A failure wakes the worker, as the lease is lost; and what failed, for want of room on a disk perhaps, would
+// fail again at once.
+constexpr core::Microseconds pause_after_failure = core::microseconds_per_second;
+constinit core::Monotonic pause_until = core::monotonic_always; // of the worker
 
 // What a worker found of a lease in passing it over.
 struct Glance
@@ -158,6 +164,8 @@ expire_leases()
 	int expired = 0;
 	if (!catalog::is_adopted())
 		return nap;
+	if (now < pause_until && notify::worker_pid(MyDatabaseId) == MyProcPid)
+		return pause_until.us - now.us;
 	for (std::uint32_t i = 0; i < board::leases().high_water(); i++)
 	{
 		core::LeaseSlot &lease = board::leases().slot(i);
@@ -175,6 +183,8 @@ expire_leases()
 		Turn turn{lease, now};
 		if (base::attempt("taking a lease away", expire_lease, &turn))
 			expired++;
+		else
+			pause_until = now + pause_after_failure;
 	}
 	return next;
 }

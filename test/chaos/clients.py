@@ -130,7 +130,7 @@ class Client:
         if self.phase != LOAD or self.server.synchronous or self.rng.random() > 0.16:
             return ""  # who no longer waits for the standby commits without it
         what, span = self.rng.choices((("statement", "1ms"), ("statement", "2ms"), ("lock", "1ms"),
-                                       ("idle_in_transaction_session", "5ms")), (4, 2, 1, 2))[0]
+                                       ("idle_in_transaction_session", "5ms")), (6, 2, 1, 2))[0]
         self.lingers = 0.5 * (span == "5ms")
         return f"SET LOCAL {what}_timeout = '{span}';"
 

@@ -8,7 +8,7 @@ RUNS, ALONE = 12, {
     "kill launcher": 10, "immediate": 10, "fast": 10, "smart": 3, "terminate": 108, "cancel": 60,
     "terminate worker": 10, "worker kill": 10, "worker error": 12, "stop client": 60, "stop backend": 36,
     "stop worker": 12, "kill client": 100, "administrate": 84, "dump": 10, "old snapshot": 10,
-    "full data": 2, "full wal": 2, "step clock": 20, "restore beside": 1, "restore elsewhere": 1, "other database": 12,
+    "full data": 2, "full wal": 2, "step clock": 20, "restore beside": 1, "restore elsewhere": 1, "other database": 16,
 }
 RUNS_WITH_STANDBY, WITH_STANDBY = 2, {
     "fail over": 6, "kill backend": 6, "kill at point": 4, "kill worker": 2, "stop client": 4, "kill client": 6,

@@ -122,7 +122,8 @@ class Server:
 
     def replace(self):
         """By an empty one at the same address, with the same settings."""
-        self.stop("fast")
+        if not self.stop("fast", START_PATIENCE):
+            raise RuntimeError(f"the server does not stop:\n{self.tail()}")
         empty = self.folder / "empty"
         shutil.copytree(self.template, empty)
         for file in self.data.glob("*.conf"):

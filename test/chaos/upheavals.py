@@ -123,6 +123,7 @@ class Upheavals:
         self.steadily("ALTER DATABASE copy RENAME TO postgres")
         self.rest(0.2)  # clients see that it is not theirs yet
         self.steadily("SELECT onceq.adopt()", "postgres")
+        self.note("dump", since, t_return=begin)
         self.note("restore into a database", begin, t_return=now(), stops="crash", lossy_since=since, calm_after=3)
         self.steadily("DROP DATABASE original")
 
@@ -131,7 +132,8 @@ class Upheavals:
         begin = now()
         self.leave()
         self.steadily("ALTER ROLE chaos NOLOGIN")
-        self.steadily("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'chaos'")
+        self.server.stop("fast")  # who is about to come in has no chance, either
+        self.server.start()
         roles = self.server.folder / "roles"
         self.server.tool("pg_dumpall", "-g", "-f", roles)
         self.dump_all()
@@ -151,7 +153,7 @@ class Upheavals:
                 return begin
         raise RuntimeError("pg_dump fails each time")
 
-    def steadily(self, sql, database="template1", patience=30):
+    def steadily(self, sql, database="template1", patience=START_PATIENCE):
         """Until it works: the worker may be there, and has to leave."""
         deadline = now() + patience
         while True:
