@@ -1,6 +1,6 @@
 -- Payloads, headers and results of every size up to the limit come back as they went in, compressible or not,
 -- one by one and in batches; one byte more is refused.
-SELECT onceq.create_queue('large');
+SELECT onceq.create_queue('large', lease => '1 h'); -- longer than this takes anywhere
 -- A payload of exactly this many bytes as jsonb: a string, of random hexadecimal digits or of one letter.
 CREATE FUNCTION large_text(bytes int, random bool) RETURNS text LANGUAGE sql AS $$
 	SELECT CASE WHEN random THEN (SELECT left(string_agg(md5(random()::text), ''), bytes) FROM generate_series(1, bytes / 32 + 1))

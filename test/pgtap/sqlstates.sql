@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(104);
+SELECT plan(107);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -150,6 +150,27 @@ SELECT throws_ok('SELECT onceq.set_archive_policy(''codes'', ''name'', ''1 day''
 SELECT throws_ok('SELECT onceq.set_archive_policy(''codes'', ''none'', ''1 day'')', '42703');
 SELECT throws_ok('SELECT onceq.drop_archive_policy(''codes'')', '42704');
 SELECT throws_ok('CALL onceq.archive()', '25001');
+SELECT throws_ok('SELECT onceq.alter_queue(''codes'', archive_to => ''old_jobs'')', '22023', 'archive_to names no schema');
+
+-- ---- 54000: attempts have an end, whatever max_attempts says
+
+SELECT onceq.create_queue('often', max_attempts => 1000);
+SELECT onceq.enqueue('often', '1');
+CREATE PROCEDURE fail_for_ever() LANGUAGE plpgsql AS $$
+DECLARE
+	held record;
+BEGIN
+	LOOP
+		SELECT token, id INTO held FROM onceq.claim('often');
+		COMMIT;
+		EXIT WHEN held.token IS NULL AND onceq.redrive('often') = 0;
+		PERFORM onceq.nack(held.token, held.id, retry_in => '0') WHERE held.token IS NOT NULL;
+		COMMIT;
+	END LOOP;
+END $$;
+CALL fail_for_ever();
+SELECT is((SELECT attempt FROM onceq.jobs('often')), 4095, 'so often it was tried');
+SELECT throws_ok('SELECT onceq.redrive(''often'', id) FROM onceq.jobs(''often'')', '54000');
 
 -- ---- settings: names, who may set them, defaults
 
