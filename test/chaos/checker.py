@@ -10,11 +10,13 @@ only if no choice of these moments keeps it. README.md has the rules and the for
 import argparse
 import re
 import sys
-from bisect import bisect_left
 from collections import Counter, defaultdict
 
 from history import COUNTED, FOREVER, TERMINAL, History, Intervals, cause_before, causes_of
+from lives import Lives, revived_between
 from ordering import judge_order
+from unique import judge_unique
+from waiting import Waits
 
 RULES = {
     "R1": "no job is lost",
@@ -31,10 +33,11 @@ RULES = {
     "R12": "nothing is left behind",
     "R13": "the server log is clean",
     "R14": "payloads come out as they went in",
+    "R15": "answers are true",
+    "R16": "unique keys are",
 }
 CLOCK_SLACK = 0.02  # s: between the server's wall clock and the monotonic one of the history
 SHOWN = 10          # examples of one rule
-SCATTERED = 272     # jobs: a claim of more may get fewer although more are ready
 
 
 class Checker:
@@ -53,6 +56,12 @@ class Checker:
             if operation.op == "claim" and operation.outcome != "ok":
                 end = operation.t_return if operation.outcome == "fail" else history.stop_after(operation.t_invoke)
                 self.hidden[operation.queue].append((operation.t_invoke, end))
+        self.purges, self.replacing = defaultdict(list), defaultdict(list)
+        for operation in history.operations:
+            if operation.op == "purge":
+                self.purges[operation.queue].append(operation.t_invoke)
+            if operation.mode != "skip":
+                self.replacing[operation.queue, operation.unique].append(operation.t_invoke)
         self.rows = {(queue, row[0]): row for queue, rows in self.final["jobs"].items() for row in rows}
 
     def report(self, rule, text):
@@ -63,10 +72,12 @@ class Checker:
             self.report(rule, text)
         for job in self.history.jobs:
             self.job(job)
-        for check in (self.counts, self.phantoms, self.effects, self.outcomes, self.waiting, self.conservation,
+        for check in (self.counts, self.phantoms, self.effects, self.outcomes, self.conservation,
                       self.leaks, self.log):
             check()
+        Waits(self).judge()
         judge_order(self)
+        judge_unique(self)
         return not self.broken
 
     # ---- job by job
@@ -89,6 +100,7 @@ class Checker:
                 self.pair(job, job.deliveries[earlier], job.deliveries[later], later == earlier + 1)
         self.ended(job)
         self.dead(job)
+        Lives(self, job).judge()
 
     def state_of(self, job):
         row = self.rows.get((job.queue, job.id))
@@ -99,7 +111,7 @@ class Checker:
         state = self.state_of(job)
         may_be_ended = [end for end in job.ends if end.kind == "ack" and end.status != "aborted"]
         if not self.queues[job.queue]["retained"]:
-            if state not in TERMINAL and not any(self.is_final(end) for end in job.ends):
+            if state not in TERMINAL and not job.cancels and not any(self.is_final(end) for end in job.ends):
                 self.report("R1", f"{job.name}: enqueued, never ended, and not there")
         elif state is None:
             self.report("R1", f"{job.name}: enqueued, and not there")
@@ -107,6 +119,8 @@ class Checker:
             self.report("R1", f"{job.name}: still {state} when all was drained")
         elif state == "succeeded" and not may_be_ended:
             self.report("R1", f"{job.name}: succeeded, but nobody has acked it")
+        elif state == "cancelled" and not job.cancels and not self.purges[job.queue]:
+            self.report("R1", f"{job.name}: cancelled, but by nobody")
 
     @staticmethod
     def is_final(end):
@@ -126,7 +140,7 @@ class Checker:
                 self.report("R2", f"{job.name}: {delivery.name} was before the commit")
             if delivery.end + self.history.clock.most(delivery.end) < self.due(job.operation) - CLOCK_SLACK:
                 self.report("R10", f"{job.name}: {delivery.name} came too early")
-            if delivery.attempt > limit:
+            if delivery.attempt > limit * (1 + sum(revival.begin <= delivery.end for revival in job.revivals)):
                 self.report("R7", f"{job.name}: {delivery.name}, of {limit}")
         if job.deliveries:
             self.first_attempt(job, job.deliveries[0])
@@ -168,10 +182,15 @@ class Checker:
             self.counted(job, first, second)
 
     def fence(self, job, first, second, end):
-        if second.end < end.begin or (self.is_final(end) and second.begin <= end.end):
-            self.report("R6", f"{job.name}: {first.name} ended it ({end.operation.name}) after {second.name}")
-        elif self.is_final(end):
-            self.report("R4", f"{job.name}: {second.name} although {first.name} had ended it ({end.kind})")
+        if second.end < end.begin:
+            rule, text = "R6", f"{first.name} ended it ({end.operation.name}) after {second.name}"
+        elif not self.is_final(end) or revived_between(job, end, second.end):
+            return
+        elif second.begin <= end.end:  # before the end, or after it
+            rule, text = "R6", f"{first.name} ended it ({end.operation.name}) beside {second.name}"
+        else:
+            rule, text = "R4", f"{second.name} although {first.name} had ended it ({end.kind})"
+        self.report(rule, f"{job.name}: {text}")
 
     def not_before(self, job, end, second):
         """R10 after a nack."""
@@ -200,8 +219,15 @@ class Checker:
             if state is None or end.status != "committed" or not self.is_final(end):
                 continue
             wanted = "succeeded" if end.kind == "ack" else "dead"
+            if wanted == "dead" and (revived_between(job, end, FOREVER) or self.is_cancelled_when_dead(job, end)):
+                continue
             if state != wanted:
                 self.report("R4", f"{job.name}: {end.kind} {end.operation.name} was committed, but it is {state}")
+
+    def is_cancelled_when_dead(self, job, end):
+        """Which may be done with those that hold up their key."""
+        return (job.operation.ordering is not None and self.queues[job.queue].get("on_dead_key") == "block"
+                and any(cancel.end >= end.begin for cancel in job.cancels))
 
     def dead(self, job):
         """R7: dead exactly when rejected, or all attempts are used up."""
@@ -209,11 +235,12 @@ class Checker:
         if row is None or row[1] != job.key:
             return
         limit = self.limit_of(job)
-        state, attempt = row[2], row[3]
+        state, attempt, revivals = row[2], row[3], len(job.revivals)
         rejected = any(end.kind == "reject" and end.status != "aborted" for end in job.ends)
-        if state == "dead" and not rejected and attempt != limit:
-            self.report("R7", f"{job.name}: dead after {attempt} attempts of {limit}")
-        if attempt > limit:
+        certain = all(revival.status == "committed" for revival in job.revivals)
+        if state == "dead" and not rejected and certain and attempt != limit * (1 + revivals):
+            self.report("R7", f"{job.name}: dead after {attempt} attempts of {limit}, redriven {revivals} times")
+        if attempt > limit * (1 + revivals):
             self.report("R7", f"{job.name}: {attempt} attempts of {limit}")
         nacks = sum(end.kind == "nack" and end.status == "committed" for end in job.ends)
         if attempt < nacks + (state == "succeeded"):
@@ -276,10 +303,13 @@ class Checker:
     def outcomes(self):
         """R3, R7: what the tables of outcomes say of each job."""
         finals, failures = Counter(), Counter()
+        blocking = {(job.queue, job.id) for job in self.history.jobs if job.cancels and job.operation.ordering}
         for queue, first, last, outcome, attempt in self.final["outcomes"]:
             for number in range(first, last + 1):
                 if outcome in ("acked", "dead", "cancelled"):
-                    finals[queue, number] += 1
+                    finals[queue, number] += outcome != "dead" or (queue, number) not in blocking
+                elif outcome == "redriven":
+                    finals[queue, number] -= 1
                 elif outcome == "failed":
                     failures[queue, number, attempt] += 1
         for (queue, number), count in finals.items():
@@ -288,67 +318,6 @@ class Checker:
         for (queue, number, attempt), count in failures.items():
             if count > 1:
                 self.report("R7", f"{queue}/{number}: attempt {attempt} failed {count} times")
-
-    # ---- time and order
-
-    def waiting(self):
-        """R8. A claim that could have had more, while this job was ready for long and nobody had it."""
-        short, purges = defaultdict(list), defaultdict(list)
-        paused = {operation.queue for operation in self.history.operations if operation.op == "pause"}
-        for operation in self.history.operations:
-            if operation.op == "purge":
-                purges[operation.queue].append(operation.t_invoke)
-            if operation.queue in paused:  # and if it was resumed, who knows when
-                continue
-            if (operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed"
-                    and len(operation.jobs) < min(operation.count, SCATTERED)):
-                short[operation.queue].append(operation)
-        for claims in short.values():
-            claims.sort(key=last_look)
-        for job in self.history.jobs:
-            # What a job with an ordering key waits for is another matter.
-            if job.status == "committed" and job.operation.ordering is None and short[job.queue]:
-                self.neglected(job, short[job.queue], purges[job.queue])
-
-    def neglected(self, job, claims, purges):
-        for begin, ready, until, delivery in self.ready_spans(job):
-            self.exercised["calm waits"] += until < FOREVER and not self.faults.meets(begin, until)
-            until = min([until, *(purge for purge in purges if purge > begin)])
-            claim = None
-            if delivery is not None and delivery.end - max(ready, delivery.begin) > self.patience:
-                claim = delivery.lease.operation if delivery.lease.operation.wait else None
-            elif until - ready >= self.patience:
-                index = bisect_left(claims, ready + self.patience, key=last_look)
-                claim = claims[index] if index < len(claims) and claims[index].t_return <= until else None
-            if claim is None or self.faults.meets(begin, claim.t_return):
-                continue
-            if not self.hidden_claims(job.queue, begin, claim.t_return):
-                self.report("R8", f"{job.name}: ready for {claim.t_return - ready:.1f} s"
-                                  f" at the end of {claim.name}")
-                return
-
-    def ready_spans(self, job):
-        """(may be ready from, is ready from, may be gone from, delivery) of each wait for a claim."""
-        transaction = self.history.transaction_of(job.operation)
-        begin, ready = transaction.begin, transaction.end
-        if job.operation.delay:
-            begin = job.operation.t_invoke  # if the clock is set since, that is a fault, too
-            ready = max(ready, job.operation.t_return + job.operation.delay)
-        for delivery in job.deliveries:
-            yield begin, ready, delivery.begin, delivery
-            begin, ready = delivery.end, self.ready_again(job, delivery)
-        if self.state_of(job) not in TERMINAL and not any(self.is_final(end) for end in job.ends):
-            yield begin, ready, FOREVER, None
-
-    def ready_again(self, job, delivery):
-        queue = self.queues[job.queue]
-        ready = delivery.lease.deadline_high + queue["backoff_max"] * (1 + queue["backoff_jitter"])
-        for end in delivery.ends:
-            if end.status == "committed" and end.kind == "release":
-                ready = min(ready, end.end)
-            elif end.status == "committed" and end.kind == "nack" and end.operation.due is not None:
-                ready = min(ready, max(end.end, end.operation.due))
-        return ready
 
     # ---- the end of the run
 
@@ -369,8 +338,11 @@ class Checker:
             wanted = sum(job.queue == queue and job.status == "committed" for job in self.history.jobs)
             if sum(states.values()) != wanted:
                 self.report("R11", f"{queue}: {wanted} jobs enqueued, {sum(states.values())} there or ended")
-            if not self.hides_purges(queue) and states["cancelled"] != purged[queue]:
-                self.report("R11", f"{queue}: {purged[queue]} jobs purged, {states['cancelled']} cancelled")
+            cancelled = sum(job.queue == queue and bool(job.cancels) and self.state_of(job) == "cancelled"
+                            for job in self.history.jobs)
+            if not self.hides_purges(queue) and states["cancelled"] != purged[queue] + cancelled:
+                self.report("R11", f"{queue}: {purged[queue]} jobs purged, {cancelled} cancelled,"
+                                   f" {states['cancelled']} are so")
         for row in self.final["audit"]:
             self.report("R11", f"audit: {row}")
         for operation in self.history.operations:
@@ -404,11 +376,6 @@ class Checker:
                 self.report("R13", line)
 
 
-def last_look(claim):
-    """When a claim found no more, at the latest but for a moment."""
-    return claim.t_return if claim.wait and not claim.jobs else claim.t_invoke
-
-
 STRANGE = re.compile(
     r"PANIC|TRAP:|could not|terminated by signal|exited with exit code [3-9]|reinitializing| XX\d\d\d ")
 # Of the provoked ones; and what follows a line that is judged by itself.
@@ -433,6 +400,9 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
             print(f"#   {text}", file=out)
         if len(found) > SHOWN:
             print(f"#   and {len(found) - SHOWN} more", file=out)
+    print(f"# jobs cancelled: {checker.exercised['cancelled']}, redriven: {checker.exercised['redriven']}", file=out)
+    print(f"# unique jobs: {checker.exercised['unique jobs']}, refused: {checker.exercised['unique refused']},"
+          f" replaced: {checker.exercised['replaced']}", file=out)
     causes = ", ".join(f"{count} {cause}" for cause, count in checker.duplicates.most_common())
     print(f"# jobs with checked fate: {checker.exercised['jobs']},"
           f" and {checker.exercised['aborted enqueues']} rolled back", file=out)

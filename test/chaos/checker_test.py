@@ -13,7 +13,8 @@ from pathlib import Path
 from checker import RULES, Checker
 from history import History
 from mutations import MUTATIONS, Case
-import mutations_jobs, mutations_leases, mutations_order, mutations_run  # noqa: F401, E401: they register themselves
+import mutations_jobs, mutations_leases, mutations_lives  # noqa: F401, E401: they register themselves
+import mutations_order, mutations_run, mutations_unique  # noqa: F401, E401
 from mutations_rare import full_disk
 from synthetic import COMMON_ONLY, make_history
 

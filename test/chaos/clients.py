@@ -31,7 +31,8 @@ CONSUMER_POINTS = ("claim: after flip", "claim: after fetch", "claim: after hold
 JANITOR_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
                   "journal: after mark", "journal: after insert", "room: after ceiling", "room: after segment",
                   "segments: after seal", "segments: before drop", "segments: after drop", "seize: after seize",
-                  "audit: after seize", "commit: before effects", "commit: after effects")
+                  "audit: after seize", "cancel: after ask", "cancel: after insert", "redrive: after reopen",
+                  "redrive: after seize", "redrive: after insert", "commit: before effects", "commit: after effects")
 
 
 def payload(key, size):
@@ -231,18 +232,33 @@ class Client:
             sql += f", priority => {fields['priority']}"
         return sql, fields
 
-    def enqueue(self, queue, tx):
+    def unique(self, name):
+        fields = {"unique": name, "mode": self.rng.choice(("skip", "skip", "replace", "debounce"))}
+        sql = f", unique_key => '{name}', unique_mode => '{fields['mode']}'"
+        if self.rng.random() < 0.15:
+            fields["unique_for"] = round(self.rng.uniform(0.1, 1), 3)
+            sql += f", unique_for => '{fields['unique_for']} s'"
+        if fields["mode"] != "replace" and self.rng.random() < 0.4:  # else it is due when the other was
+            fields["delay"] = round(self.rng.uniform(0.05, 0.5), 3)
+            sql += f", delay => '{fields['delay']} s'"
+        return sql, fields
+
+    def enqueue(self, queue, tx, unique=None):
         key = f"{self.name}-{self.n + 1}"
-        stored = payload(key, self.rng.randint(*queue.size))
         sql, fields = self.options(queue)
+        if queue.unique and (unique or self.rng.random() < 0.9):
+            unique = unique or f"u{self.rng.randrange(queue.unique)}"
+            key += f"@{unique}"
+            sql, fields = self.unique(unique)
+        stored = payload(key, self.rng.randint(*queue.size))
         if queue.keys and self.rng.random() < 0.8:
             fields["ordering"] = f"key {self.rng.randrange(queue.keys)}"
             sql += f", ordering_key => '{fields['ordering']}'"
-        if self.rng.random() < 0.1 and queue.retained and queue.may_die:
+        if self.rng.random() < 0.1 and queue.retained:
             fields["max_attempts"] = self.rng.randrange(2, 5)
             sql += f", max_attempts => {fields['max_attempts']}"
         self.call("enqueue", f"SELECT onceq.enqueue('{queue.name}', '{stored}'{sql})",
-                  lambda rows: {"ids": [int(rows[0][0])]}, tx=tx, queue=queue.name,
+                  lambda rows: {"ids": [int(rows[0][0])] if rows[0][0] else []}, tx=tx, queue=queue.name,
                   jobs=[[key, checksum(stored)]], **fields)
 
     def payloads(self, queue, count=None):
@@ -274,6 +290,33 @@ class Client:
         return (f"string_agg(id::text, ' ' ORDER BY place) FROM onceq.enqueue_many('{queue.name}',"
                 f" ARRAY[{array}]::jsonb[]{options}) WITH ORDINALITY AS given (id, place)")
 
+    # ---- statements about jobs in any hands
+
+    def cancel(self, queue, number, tx, **where):
+        self.call("cancel", f"SELECT onceq.cancel('{queue}', {number})", lambda rows: {"count": int(rows[0][0] == "t")},
+                  tx=tx, queue=queue, ids=[number], **where)
+
+    def redrive(self, queue, number, tx):
+        self.call("redrive", f"SELECT onceq.redrive('{queue}', {number})", lambda rows: {"count": int(rows[0][0])},
+                  tx=tx, queue=queue, ids=[number])
+
+    def order_some(self, _=None):
+        dead = self.rng.random() < 0.6
+        found = [queue.name for queue in QUEUES.values() if queue.retained and (queue.mortal or not dead)]
+        self.order(self.rng.choice(found), "dead" if dead else self.rng.choice(("ready", "running", "scheduled")))
+
+    def order(self, queue, state):
+        """Cancels, or redrives, some of the jobs in that state."""
+        found = self.call("look", f"SELECT id FROM onceq.jobs('{queue}', '{state}', count => 5)",
+                          lambda rows: {"ids": [int(number) for (number,) in rows]}, queue=queue, **self.auto())["ids"]
+        if not found:
+            return
+        tx = self.begin(settings=self.impatience())
+        for number in self.rng.sample(found, min(len(found), self.rng.choice((1, 2, 5)))):
+            (self.redrive if state == "dead" and self.rng.random() < 0.7 else self.cancel)(queue, number, tx)
+        self.linger()
+        (self.rollback if self.phase == LOAD and self.rng.random() < 0.15 else self.commit)(tx)
+
     @staticmethod
     def ids_of(rows):
         return {"ids": [int(number) for number in rows[0][0].split()]}
@@ -288,7 +331,7 @@ class Producer(Client):
             return
         queue = self.pick_queue(lambda queue: queue.produce)
         style = self.rng.choices(("many", "single", "statement", "savepoint", "exception", "bulk"), (8, 8, 8, 6, 2, 1))[0]
-        if queue.keys and self.rng.random() < 0.7:
+        if (queue.keys or queue.unique) and self.rng.random() < 0.7:
             style = self.rng.choice(("single", "savepoint"))  # many at once have no keys
         if fault and "enqueue" in fault:
             style = "many" if "many" in fault else "single"
@@ -315,7 +358,7 @@ class Producer(Client):
             self.enqueue_many(queue, tx, self.rng.randint(1000, 4000))
 
     def single(self, queue, tx):
-        for _ in range(self.rng.randrange(1, 6)):
+        for _ in range(self.rng.randrange(1, 3 if queue.unique else 6)):  # those with unique keys may deadlock
             self.enqueue(queue, tx)
 
     def savepoint(self, queue, tx):

@@ -10,7 +10,7 @@ from server import Failed, Lost
 STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
     "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2,
-    "waiting": 6, "relay": 5,
+    "waiting": 6, "relay": 5, "revoked": 4, "order_some": 3, "renew": 3,
 }
 
 
@@ -19,6 +19,7 @@ class Held:
     queue: Queue
     token: int
     ids: list
+    keys: list = ()
 
     def part(self, ids):
         return Held(self.queue, self.token, ids)
@@ -52,6 +53,8 @@ class Consumer(Client):
         getattr(self, style)(queue)
 
     def drain(self):
+        if self.rng.random() < 0.2:
+            self.order("keyed", "dead")  # they hold up others
         for queue in QUEUES.values():
             held = self.claim(queue, 500)
             if held:
@@ -90,7 +93,8 @@ class Consumer(Client):
         if not result["jobs"]:
             time.sleep(self.rng.uniform(0.002, 0.03))
             return None
-        held = Held(queue, result["token"], [job[0] for job in result["jobs"]])
+        held = Held(queue, result["token"], [job[0] for job in result["jobs"]],
+                    [job[2] for job in result["jobs"]])
         self.spent.append(held)
         del self.spent[:-50]
         return held
@@ -126,7 +130,7 @@ class Consumer(Client):
         where = where or self.auto()
         argument = f", {number}" if number else ""
         self.call("release", f"SELECT onceq.release({held.token}{argument})", queue=held.queue.name,
-                  token=held.token, ids=[number] if number else held.ids, **where)
+                  token=held.token, ids=[number] if number else held.ids, whole=not number, **where)
 
     def extend(self, held, span):
         self.call("extend", f"SELECT onceq.extend({held.token}, '{span} s')", token=held.token, lease=span,
@@ -183,7 +187,7 @@ class Consumer(Client):
             kind = self.rng.random()
             if kind < 0.7:
                 self.nack(held, number, tx)
-            elif kind < 0.8 and held.queue.may_die:
+            elif kind < 0.8:
                 self.reject(held, number, tx)
             else:
                 self.release(held, number, tx=tx)
@@ -344,6 +348,38 @@ class Consumer(Client):
         finally:
             other["connection"].close()
 
+    def revoked(self, queue):
+        """Jobs are cancelled while they are held, mostly by another session."""
+        held = self.claim(queue, 10)
+        if held is None or not queue.retained:
+            return
+        gone = self.rng.sample(held.ids, min(len(held.ids), self.rng.choice((1, 1, 3))))
+        other = dict(zip(("connection", "session"), self.new_session())) if self.rng.random() < 0.7 else {}
+        try:
+            tx = self.begin(**other)
+            for number in gone:
+                self.cancel(queue.name, number, tx, **other)
+            if other and self.rng.random() < 0.3:
+                self.whole_of(held, by="ids")  # at most one of the two will commit
+            self.commit(tx, **other)
+        finally:
+            if other:
+                other["connection"].close()
+        self.whole_of(held.part([number for number in held.ids if number not in gone]), by="ids")
+
+    def renew(self, _):
+        """A job with a unique key makes room for its successor."""
+        queue = QUEUES["unique"]
+        held = self.claim(queue, 2)
+        if held is None:
+            return
+        tx = self.begin(settings=self.impatience())
+        self.ack(held, tx, by="ids")
+        for name in sorted({key.partition("@")[2] for key in held.keys} - {""}):
+            self.enqueue(queue, tx, unique=name)
+        self.linger()
+        (self.commit if self.rng.random() < 0.85 else self.rollback)(tx)
+
     def snapshot(self, queue):
         isolation = self.rng.choice(("repeatable read", "serializable"))
         tx = self.begin(isolation)
@@ -379,8 +415,8 @@ class Janitor(Client):
     def turn(self, fault=None):
         if self.phase == LOAD:
             style = self.rng.choice((self.recover, self.recover, self.maintain, self.look, self.audit, self.purge,
-                                     self.pause))
-            for word, meant in (("expire", self.recover), ("due", self.recover), ("journal", self.maintain),
+                                     self.pause, self.order_some, self.order_some, self.order_some))
+            for word, meant in (("cancel", self.order_some), ("redrive", self.order_some), ("expire", self.recover), ("due", self.recover), ("journal", self.maintain),
                                 ("room", self.maintain), ("segments", self.maintain), ("seize", self.purge),
                                 ("audit", self.audit)):
                 if fault and f" {word}:" in fault:

@@ -6,7 +6,7 @@ them, stops of the server, leases with their deliveries and with all that may ha
 """
 import json
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clock import Clock
@@ -14,6 +14,7 @@ from clock import Clock
 FOREVER = float("inf")
 TERMINAL = ("succeeded", "dead", "cancelled")
 ENDS = ("ack", "nack", "reject", "release")
+ORDERS = ("cancel", "redrive")
 AT_ONCE = ("release", "extend")  # they stay, whatever becomes of the transaction
 
 # What may end a hold, the best explanation first. The counted ones are failed attempts.
@@ -47,10 +48,14 @@ class Operation:
     priority: int = 0
     max_attempts: int = 0  # 0: the queue's
     ordering: str | None = None
+    unique: str | None = None
+    mode: str = "skip"
+    unique_for: float = 0
     isolation: str = "read committed"
     sync: bool = True
     mark: bool = False
     effects: bool = False
+    whole: bool = False  # all of the lease, whatever that is by now
     due: float | None = None  # monotonic
     dead: bool = False
     retry_in: float | None = None
@@ -104,6 +109,9 @@ class Job:
     status: str = "unknown"  # of its enqueue
     deliveries: list = field(default_factory=list)
     ends: list = field(default_factory=list)
+    cancels: list = field(default_factory=list)   # as ends are
+    revivals: list = field(default_factory=list)  # too
+    asked: list = field(default_factory=list)     # cancel and redrive, whatever came of them
 
     @property
     def name(self):
@@ -172,6 +180,7 @@ class History:
         self._collect_jobs()
         self.leases, self.strangers = {}, []
         self._collect_leases()
+        self._collect_orders()
         self._collect_ends()
         for lease in self.leases.values():
             self._bound(lease)
@@ -314,7 +323,7 @@ class History:
 
     def _collect_jobs(self):
         for operation in self.operations:
-            if operation.op != "enqueue":
+            if operation.op != "enqueue" or operation.unique and operation.outcome == "ok" and not operation.ids:
                 continue
             status = self.status_of(operation)
             for index, (key, checksum) in enumerate(operation.jobs):
@@ -357,31 +366,67 @@ class History:
             if operation.op == "extend" and not operation.refused and operation.token in self.leases:
                 self.leases[operation.token].extensions.append(operation)
 
+    def _collect_orders(self):
+        """Who cancels or redrives a job has no token of it."""
+        named = {}
+        for job in sorted(self.jobs, key=lambda job: job.status == "committed"):  # whose id was given twice, after all
+            named[job.queue, job.id] = job
+        for operation in self.operations:
+            if operation.op not in ORDERS or (operation.queue, operation.ids[0]) not in named:
+                continue
+            job = named[operation.queue, operation.ids[0]]
+            job.asked.append(operation)
+            end = self._end_of(operation)
+            if operation.count and end.gone is not None:
+                (job.cancels if operation.op == "cancel" else job.revivals).append(end)
+
+        for queue, rows in self.final["jobs"].items():
+            for number, *_, successor in (row for row in rows if len(row) > 4):
+                self._replace(queue, named.get((queue, number)), named.get((queue, successor)), successor)
+
+    def _replace(self, queue, job, successor, number):
+        """Another enqueue has cancelled the job, and taken its place."""
+        if job is None or successor in (None, job) or successor.operation.unique != job.operation.unique:
+            self.problems.append(("R2", f"{queue}/{number} is said to have replaced {job and job.name}"))
+            return
+        end = self._end_of(successor.operation)
+        end.kind = "cancel"
+        job.cancels.append(end)
+
     def _collect_ends(self):
         for operation in self.operations:
-            if operation.op not in ENDS or operation.refused:
-                continue
-            taken_away = None
-            if operation.op in AT_ONCE:
-                known = operation.outcome == "ok"
-                status, begin = "committed" if known else "unknown", operation.t_invoke
-                end = operation.t_return if known else FOREVER
-            else:
-                transaction = self.transaction_of(operation)
-                status, begin, end = self.status_of(operation), transaction.begin, transaction.end
-                taken_away = transaction.lost_at if operation.undone is None and operation.outcome == "ok" else None
-            gone = FOREVER if status != "aborted" else taken_away
-            self._end(operation, End(operation.op, operation, status, begin, end, operation.dead, gone))
+            if operation.op in ENDS and not operation.refused:
+                self._end(operation, self._end_of(operation))
+
+    def _end_of(self, operation):
+        taken_away = None
+        if operation.op in AT_ONCE:
+            known = operation.outcome == "ok"
+            status, begin = "committed" if known else "unknown", operation.t_invoke
+            end = operation.t_return if known else FOREVER
+        else:
+            transaction = self.transaction_of(operation)
+            status, begin, end = self.status_of(operation), transaction.begin, transaction.end
+            taken_away = transaction.lost_at if operation.undone is None and operation.outcome == "ok" else None
+        gone = FOREVER if status != "aborted" else taken_away
+        return End(operation.op, operation, status, begin, end, operation.dead, gone)
 
     def _end(self, operation, end):
         for number in operation.ids:
             delivery = self.by_id.get((operation.token, number))
             if delivery is not None:
-                delivery.ends.append(end)
-                delivery.job.ends.append(end)
+                own = self._of_the_rest(end, delivery.job) if operation.whole else end
+                delivery.ends.append(own)
+                delivery.job.ends.append(own)
             elif end.status == "committed":
                 self.problems.append(("R6", f"{operation.name} ended job {operation.queue}/{number},"
                                             f" which token {operation.token} never held"))
+
+    @staticmethod
+    def _of_the_rest(end, job):
+        """A lease that is given back as a whole: perhaps without the job, which was cancelled."""
+        known = end.end < min((cancel.begin for cancel in job.cancels), default=FOREVER)
+        return end if known else replace(end, status="unknown")
 
     def _bound(self, lease):
         """Deadlines, as early and as late as they can be, and what else may have ended the whole lease."""

@@ -31,7 +31,7 @@ class Case:
                 if job.status == "committed" and job.id is not None and (not queues or job.queue in queues)]
 
     def row(self, job):
-        return next(row for row in self.final["jobs"][job.queue] if row[0] == job.id)
+        return [row for row in self.final["jobs"][job.queue] if row[0] == job.id][0]
 
     def add(self, like, **changes):
         """Another record like that one, by a client of its own."""

@@ -109,12 +109,6 @@ def row_too_many(case):
     rows.append(list(case.pick(rows)))
 
 
-@breaks("R11")
-def cancelled_by_nobody(case):
-    job = case.pick(job for job in case.jobs("plain") if not job.ends)
-    case.row(job)[2] = "cancelled"
-
-
 # ---- R12 leaks, R13 log, R14 payload
 
 @breaks("R12")

@@ -6,7 +6,8 @@ that a later job has run, or runs.
 """
 from collections import defaultdict
 
-from history import COUNTED, FOREVER, causes_of
+from history import FOREVER, causes_of
+from lives import died_silently, published
 
 
 def judge_order(checker):
@@ -28,35 +29,27 @@ class Turns:
 
     def judge(self):
         for number, job in enumerate(self.jobs):
-            begin, ends = self.published(job), self.ends(job)
+            begin, ends = published(self.checker, job), self.ends(job)
             for later in self.jobs[number + 1:]:
                 self.checker.exercised["keyed pairs"] += 1
                 self.in_order(job, begin, ends, later)
         self.alone()
 
-    def published(self, job):
-        """By then everybody could see it."""
-        seen = min((delivery.end for delivery in job.deliveries), default=FOREVER)
-        return min(seen, self.checker.history.transaction_of(job.operation).end)
-
     def ends(self, job):
         """All that may have let the next job start, as (from, until). What a crash took away was an end until then."""
-        found = [(end.begin, end.gone) for end in job.ends
-                 if end.gone is not None and (end.kind == "ack" or not self.dead_blocks and end.is_final)]
+        found = [(end.begin, self.until(job, end.begin, end.gone)) for end in job.ends + job.cancels
+                 if end.gone is not None and (end.kind in ("ack", "cancel") or not self.dead_blocks and end.is_final)]
         known = any(end.status == "committed" and end.is_final for end in job.ends)
-        if not self.dead_blocks and not known and self.checker.state_of(job) == "dead":
-            found += [(begin, FOREVER) for begin in self.died_silently(job)]
+        died = self.checker.state_of(job) == "dead" and not known or job.revivals
+        if not self.dead_blocks and died:
+            found += [(begin, self.until(job, begin, FOREVER)) for begin in died_silently(self.checker, job)]
         return found
 
-    def died_silently(self, job):
-        """Since when an expiry, or a claim that was rolled back, may have used up the attempts."""
-        limit = self.checker.limit_of(job)
-        for delivery in job.deliveries:
-            if delivery.attempt >= limit:
-                yield min((begin for begin, cause in causes_of(delivery) if cause in COUNTED),
-                          default=FOREVER)
-        if self.checker.hidden_claims(job.queue, job.operation.t_invoke, FOREVER):
-            yield 0  # nobody saw the last attempt
+    @staticmethod
+    def until(job, begin, gone):
+        """A dead job that is redriven is before the others again."""
+        return min([gone] + [revival.end for revival in job.revivals
+                             if revival.status == "committed" and revival.begin >= begin])
 
     def in_order(self, job, begin, ends, later):
         for delivery in later.deliveries:
@@ -82,5 +75,5 @@ class Turns:
     @staticmethod
     def free_from(delivery):
         """Its key was, at the earliest."""
-        ends = [end.begin for end in delivery.ends if end.gone is not None]
+        ends = [end.begin for end in delivery.ends + delivery.job.cancels if end.gone is not None]
         return min([begin for begin, _ in causes_of(delivery)] + ends, default=FOREVER)

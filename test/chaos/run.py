@@ -164,7 +164,7 @@ class Herd:
 
 def live_jobs(connection):
     return {row[0]: sum(map(int, row[1:])) for row in
-            connection.query("SELECT queue, ready, scheduled, running FROM onceq.queue_stats")}
+            connection.query("SELECT queue, ready, scheduled, running, blocked FROM onceq.queue_stats")}
 
 
 def drain(nemesis, herd):
@@ -192,15 +192,16 @@ def poll(look, patience):
 def read_jobs(connection, queue):
     found, last = [], 0
     while True:
-        rows = connection.query(f"SELECT id, payload->>'k', state, attempt FROM onceq.jobs('{queue}',"
-                                f" after_id => {last}, count => 10000)")
+        rows = connection.query(f"SELECT id, payload->>'k', state, attempt, substring(error FROM '^replaced by job (.*)')"
+                                f" FROM onceq.jobs('{queue}', after_id => {last}, count => 10000)")
         if not rows:
             return found
-        found += [[int(number), key, state, int(attempt)] for number, key, state, attempt in rows]
+        found += [[int(number), key, state, int(attempt), *([int(successor)] if successor else [])]
+                  for number, key, state, attempt, successor in rows]
         last = found[-1][0]
 
 
-OUTCOMES = {"a": "acked", "f": "failed", "d": "dead", "c": "cancelled"}
+OUTCOMES = {"a": "acked", "f": "failed", "d": "dead", "c": "cancelled", "r": "redriven"}
 
 
 def read_outcomes(connection, queue):

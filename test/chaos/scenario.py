@@ -21,12 +21,18 @@ class Queue:
     hold: str = "time"
     keys: int = 0           # ordering keys
     on_dead_key: str = "block"
+    unique: int = 0         # unique keys
     produce: float = 1      # share of the producers' time
     consume: float = 1
 
     @property
     def retained(self):
         return self.retention == DAYS
+
+    @property
+    def mortal(self):
+        """Has many dead jobs, or such as hold up others."""
+        return self.max_attempts < 10 or self.keys
 
     def create(self):
         return (f"SELECT onceq.create_queue('{self.name}', lease => '{self.lease} s',"
@@ -38,11 +44,6 @@ class Queue:
     def describe(self):
         return {"retained": self.retained, "max_attempts": self.max_attempts, "backoff_max": self.backoff_max,
                 "backoff_jitter": self.backoff_jitter, "on_dead_key": self.on_dead_key}
-
-    @property
-    def may_die(self):
-        """A dead job must not hold up others for ever."""
-        return not self.keys or self.on_dead_key == "continue"
 
 
 QUEUES = {queue.name: queue for queue in (
@@ -57,6 +58,7 @@ QUEUES = {queue.name: queue for queue in (
     Queue("keyed", lease=0.5, delay=0.3, batch=20, keys=8, produce=1.5, consume=2),
     Queue("onward", lease=0.5, max_attempts=2, backoff_base=0.02, batch=20, keys=8,
           on_dead_key="continue", consume=1.5),
+    Queue("unique", lease=0.5, max_attempts=3, backoff_base=0.02, delay=0.4, batch=10, unique=10, produce=1.5, consume=1.5),
 )}
 
 # Settings of the run's servers. The first kind is nearest to life; the others make rare things common.
@@ -101,5 +103,5 @@ def set_up(connection):
     # So that soon a transaction, and then a claim, spans two segments: numbering goes on at the ceiling.
     connection.query("UPDATE onceq.id_ceiling c SET ceiling = (1 << 20) - 900 FROM onceq.queue q"
                      " WHERE q.id = queue_id AND name IN ('plain', 'tiny')")
-    anchor = connection.value("SELECT privileges FROM onceq.queues WHERE queue = 'purged'")
-    connection.query(f"GRANT TRUNCATE ON {anchor} TO chaos")
+    for (anchor,) in connection.query("SELECT privileges FROM onceq.queues"):
+        connection.query(f"GRANT TRUNCATE ON {anchor} TO chaos")  # to cancel and purge

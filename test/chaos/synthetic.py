@@ -97,6 +97,14 @@ class Producer(Client):
         keys = QUEUES[queue].get("keys")
         ordering = self.rng.choice(keys) if keys and self.rng.random() < 0.9 else None
         number = self.n + 1
+        if "unique" in QUEUES[queue]:
+            mode, delay = self.rng.choice(("skip", "replace", "debounce")), self.rng.choice((0, 0.2))
+            delay, span = 0 if mode == "replace" else delay, self.rng.choice((0, 0, 0.3))
+            name = self.rng.choice(QUEUES[queue]["unique"])
+            yield from self.call(
+                "enqueue", lambda: self.server.enqueue_unique(self.session, number, queue, jobs[:1], delay, name, mode, span),
+                tx=self.tx, queue=queue, jobs=jobs[:1], delay=delay, unique=name, mode=mode, unique_for=span)
+            return
         yield from self.call(
             "enqueue", lambda: self.server.enqueue(self.session, number, queue, jobs, delay, limit, ordering),
             tx=self.tx, queue=queue, jobs=jobs, delay=delay, max_attempts=limit, ordering=ordering)
@@ -114,11 +122,13 @@ class Consumer(Client):
                 yield from self.rollback()
             elif self.rng.random() < 0.03 and not self.world.draining():
                 yield from self.purge()
+            elif self.rng.random() < 0.3:
+                yield from self.administrate()
             return
         span = QUEUES[queue]["lease"]
         style = "ack" if self.world.draining() else self.rng.choices(
             ("ack", "nack", "reject", "release", "forget", "stall", "extend", "undo"),
-            (10, 2, queue != "keyed", 1, 1, 1, 1, 1))[0]
+            (10, 2, 1, 1, 1, 1, 1, 1))[0]
         if style in ("forget", "stall"):
             yield span * self.rng.uniform(0.5, 1.5)
         if style == "extend":
@@ -164,6 +174,20 @@ class Consumer(Client):
         number = self.n + 1
         yield from self.call(kind, lambda: self.server.end(self.session, number, kind, token, ids), tx=self.tx,
                              queue=queue, token=token, ids=ids, effects=kind == "ack")
+
+    def administrate(self):
+        """Cancels or redrives a job or two."""
+        stuck = [row for row in self.server.rows if row.state == "dead" and not self.server.is_over(row)]
+        some = stuck if self.world.draining() else self.server.rows[-30:] + stuck * 5
+        if not some:
+            return
+        yield from self.begin()
+        for row in self.rng.sample(some, min(len(some), self.rng.choice((1, 2)))):
+            dead = row.state == "dead" and self.rng.random() < 0.8
+            op, effect = ("redrive", self.server.redrive) if dead else ("cancel", self.server.cancel_job)
+            number = self.n + 1
+            yield from self.call(op, lambda: effect(self.session, number, row), tx=self.tx, queue=row.queue, ids=[row.id])
+        yield from (self.rollback() if self.rng.random() < 0.2 else self.commit())
 
     def purge(self):
         yield from self.begin()
@@ -235,7 +259,7 @@ class World:
         jobs = {queue: [] for queue in QUEUES}
         for row in server.rows:
             if QUEUES[row.queue]["retained"]:
-                jobs[row.queue].append([row.id, row.key, row.state, row.attempt])
+                jobs[row.queue].append([row.id, row.key, row.state, row.attempt, *filter(None, [row.successor])])
         return {
             "queues": {name: {"retained": queue["retained"], "max_attempts": queue["max_attempts"],
                               "backoff_max": queue["backoff"], "backoff_jitter": 0.0,

@@ -9,6 +9,7 @@ QUEUES = {
     "keyed": {"retained": True, "max_attempts": 1000, "lease": 0.5, "backoff": 0.05, "keys": "ab"},
     "onward": {"retained": True, "max_attempts": 2, "lease": 0.3, "backoff": 0.1, "keys": "cd",
                "on_dead_key": "continue"},
+    "unique": {"retained": True, "max_attempts": 3, "lease": 0.3, "backoff": 0.05, "unique": "uvw"},
     "gone": {"retained": False, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
 }
 
@@ -35,6 +36,12 @@ class Row:
     attempt: int = 0
     token: int | None = None
     delivered: bool = False
+    unique: str | None = None
+    unique_until: float = 0
+    successor: int | None = None
+
+    def __post_init__(self):
+        self.base_limit = self.limit
 
 
 @dataclass(eq=False)
@@ -113,8 +120,13 @@ class Server:
         """One of its key runs, or comes first. What is not committed holds nobody up."""
         return row.ordering is not None and any(
             other.ordering == row.ordering and (
-                other.state == "leased" or other in taken or other.id < row.id and other.state == "ready")
+                other.state == "leased" or other in taken or other.id < row.id and other.state in ("ready", "dead", "seized"))
             for other in self.unfinished[row.queue])
+
+    @staticmethod
+    def is_over(row):
+        blocks = row.state == "dead" and row.ordering is not None and "on_dead_key" not in QUEUES[row.queue]
+        return row.state in TERMINAL and not blocks
 
     def take(self, queue, count):
         found = []
@@ -146,9 +158,29 @@ class Server:
         session.transaction.actions.append((n, "enqueue", rows))
         return {"ids": [row.id for row in rows]}
 
+    def enqueue_unique(self, session, n, queue, jobs, delay, key, mode, span):
+        """Who would have to wait for another transaction gives up."""
+        self.tick()
+        mine = [row for action in session.transaction.actions if action[1] == "enqueue" for row in action[2]]
+        others = [row for row in self.rows if row.queue == queue and row.unique == key]
+        ended = [row for action in session.transaction.actions if action[1] == "ack" for row in action[3]]
+        old = [row for row in others if (row.state not in TERMINAL or row.unique_until > self.now) and row not in ended]
+        if any(row.state in ("reserved", "seized") and row not in mine for row in old):
+            raise Refused("55P03")
+        if any(row in mine or mode == "skip" or row.state != "ready" for row in old):
+            return {"ids": []}
+        result = self.enqueue(session, n, queue, jobs, delay, 0, None)
+        new = self.rows[-1]
+        new.unique, new.unique_until = key, self.now + span
+        for row in old:
+            new.due = row.due if mode == "replace" else new.due
+            session.transaction.actions.append((n, "cancel", [row], row.state, row.token))
+            row.state, row.successor = "seized", new.id
+        return result
+
     def claim(self, session, n, queue, count, span, bound):
         self.tick()
-        self.unfinished[queue] = [row for row in self.unfinished[queue] if row.state not in TERMINAL]
+        self.unfinished[queue] = [row for row in self.unfinished[queue] if not self.is_over(row)]
         found = self.take(queue, count)
         if not found:
             return {"jobs": [], "token": None}
@@ -194,6 +226,27 @@ class Server:
         session.transaction.actions.append((n, "purge", rows))
         return {"count": len(rows)}
 
+    def cancel_job(self, session, n, row):
+        self.tick()
+        if row.state == "seized":
+            raise Refused("55P03")
+        if row.state == "reserved" or self.is_over(row) or row not in self.rows:
+            return {"count": 0}
+        session.transaction.actions.append((n, "cancel", [row], row.state, row.token))
+        if row.state != "leased":
+            row.state = "seized"
+        return {"count": 1}
+
+    def redrive(self, session, n, row):
+        self.tick()
+        if row.state == "seized":
+            raise Refused("55P03")
+        if row.state != "dead":
+            return {"count": 0}
+        session.transaction.actions.append((n, "redrive", [row], row.state))
+        row.state = "seized"
+        return {"count": 1}
+
     # ---- transactions
 
     def undo(self, session, since):
@@ -214,6 +267,8 @@ class Server:
         elif action[1] == "purge":
             for row in action[2]:
                 row.state = "ready"
+        elif action[1] in ("cancel", "redrive") and action[2][0].state == "seized":
+            action[2][0].state, action[2][0].successor = action[3], None
 
     def abort(self, session):
         transaction, session.transaction = session.transaction, None
@@ -225,7 +280,8 @@ class Server:
         self.tick()
         transaction = session.transaction
         for _, kind, *rest in transaction.actions:
-            if kind in ("ack", "nack", "reject") and any(row.token != rest[0] for row in rest[1]):
+            lost = kind in ("ack", "nack", "reject") and any(row.token != rest[0] for row in rest[1])
+            if lost or kind == "cancel" and rest[1] == "leased" and rest[0][0].token != rest[2]:
                 self.abort(session)
                 raise Refused("OQ001")
         session.transaction = None
@@ -233,6 +289,10 @@ class Server:
             if kind in ("enqueue", "purge"):
                 for row in rest[0]:
                     row.state = "ready" if kind == "enqueue" else "cancelled"
+            elif kind == "cancel":
+                self.finish_cancel(*rest[0])
+            elif kind == "redrive":
+                self.revive(*rest[0])
             elif kind != "claim":
                 self.finish(transaction, kind, *rest)
         self.marks.append(list(transaction.name))
@@ -252,6 +312,20 @@ class Server:
                 self.outcomes.append([row.queue, row.id, row.id, "dead", row.attempt])
             else:
                 self.fail(row)
+
+    def finish_cancel(self, row):
+        if row.token is not None:
+            self.leave(row.token, row)
+        row.state, row.token = "cancelled", None
+        self.outcomes.append([row.queue, row.id, row.id, "cancelled", row.attempt])
+
+    def revive(self, row):
+        row.state, row.due = "ready", self.now
+        row.failed, row.limit = row.attempt, row.attempt + row.base_limit
+        self.outcomes.append([row.queue, row.id, row.id, "redriven", row.attempt])
+        if row not in self.unfinished[row.queue]:
+            self.unfinished[row.queue].append(row)
+            self.unfinished[row.queue].sort(key=lambda other: other.id)
 
     # ---- the end of sessions and of the server
 
@@ -303,8 +377,8 @@ class Server:
 
     def forget(self, transaction):
         """An asynchronous commit that had not reached the disk; only of what nobody has seen yet."""
-        rows = [row for _, kind, *rest in transaction.actions for row in rest[-1] if kind == "enqueue"]
-        if any(row.delivered for row in rows) or any(kind != "enqueue" for _, kind, *_ in transaction.actions):
+        rows = [row for _, kind, *rest in transaction.actions if kind == "enqueue" for row in rest[-1]]
+        if any(row.delivered or row.state != "ready" or row.unique for row in rows) or any(kind != "enqueue" for _, kind, *_ in transaction.actions):
             return
         self.remove(rows)
         self.marks.remove(list(transaction.name))
@@ -313,6 +387,7 @@ class Server:
         for row in rows:
             self.rows.remove(row)
             self.unfinished[row.queue].remove(row)
+            row.state = "reserved"
 
     def live(self):
-        return any(row.state not in TERMINAL for rows in self.unfinished.values() for row in rows)
+        return any(not self.is_over(row) for rows in self.unfinished.values() for row in rows)
