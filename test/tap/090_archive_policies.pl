@@ -124,7 +124,8 @@ is(counts($node, 'bad', 'bad_archive'), '0|1', 'when all is well it goes');
 # ---- one at a time
 
 query($node, q{CREATE TABLE slow (id int PRIMARY KEY, at timestamptz); INSERT INTO slow SELECT i, '2000-01-01' FROM generate_series(1, 10) i});
-query($node, q{CREATE FUNCTION test.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN OLD; END $$});
+# Longer than a run waits for a lock: no run may give up because this test is slow.
+query($node, q{CREATE FUNCTION test.wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN OLD; END $$});
 query($node, q{CREATE TRIGGER wait BEFORE DELETE ON slow FOR EACH STATEMENT EXECUTE FUNCTION test.wait()});
 $holder->query_safe('SELECT pg_advisory_lock(42)');
 query($node, q{SELECT onceq.set_archive_policy('slow', 'at', '1 day', 'slow_archive', not_before => localtime + interval '1 h', not_after => localtime + interval '2 h')});
