@@ -13,6 +13,7 @@ import sys
 from collections import Counter, defaultdict
 
 from history import COUNTED, FOREVER, TERMINAL, History, Intervals, cause_before, causes_of
+from limits import judge_limits
 from lives import Lives, revived_between
 from ordering import judge_order
 from unique import judge_unique
@@ -35,6 +36,7 @@ RULES = {
     "R14": "payloads come out as they went in",
     "R15": "answers are true",
     "R16": "unique keys are",
+    "R17": "limits hold",
 }
 CLOCK_SLACK = 0.02  # s: between the server's wall clock and the monotonic one of the history
 SHOWN = 10          # examples of one rule
@@ -78,6 +80,7 @@ class Checker:
         Waits(self).judge()
         judge_order(self)
         judge_unique(self)
+        judge_limits(self)
         return not self.broken
 
     # ---- job by job
@@ -401,6 +404,7 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
         if len(found) > SHOWN:
             print(f"#   and {len(found) - SHOWN} more", file=out)
     print(f"# jobs cancelled: {checker.exercised['cancelled']}, redriven: {checker.exercised['redriven']}", file=out)
+    print(f"# deliveries of queues with a limit: {checker.exercised['limited']}", file=out)
     print(f"# unique jobs: {checker.exercised['unique jobs']}, refused: {checker.exercised['unique refused']},"
           f" replaced: {checker.exercised['replaced']}", file=out)
     causes = ", ".join(f"{count} {cause}" for cause, count in checker.duplicates.most_common())

@@ -6,7 +6,8 @@ that a later job has run, or runs.
 """
 from collections import defaultdict
 
-from history import FOREVER, causes_of
+from history import FOREVER
+from limits import free_from
 from lives import died_silently, published
 
 
@@ -16,7 +17,7 @@ def judge_order(checker):
         if job.operation.ordering is not None and job.status == "committed" and job.id is not None:
             keyed[job.queue, job.operation.ordering].append(job)
     for (queue, _), jobs in keyed.items():
-        if checker.queues[queue].get("max_running_per_key", 1) == 1:
+        if checker.queues[queue].get("max_running_per_key", 0) < 2:
             Turns(checker, sorted(jobs, key=lambda job: job.id)).judge()
 
 
@@ -60,7 +61,7 @@ class Turns:
                 return
 
     def alone(self):
-        held = [(delivery, self.free_from(delivery)) for job in self.jobs for delivery in job.deliveries]
+        held = [(delivery, free_from(delivery)) for job in self.jobs for delivery in job.deliveries]
         for number, (first, first_free) in enumerate(held):
             for second, second_free in held[number + 1:]:
                 if first.job is second.job:
@@ -71,9 +72,3 @@ class Turns:
                 if together or not one_way and not other_way:
                     self.checker.report("R9", f"{first.job.name}: {first.name} while {second.job.name} was held"
                                               f" ({second.name})")
-
-    @staticmethod
-    def free_from(delivery):
-        """Its key was, at the earliest."""
-        ends = [end.begin for end in delivery.ends + delivery.job.cancels if end.gone is not None]
-        return min([begin for begin, _ in causes_of(delivery)] + ends, default=FOREVER)

@@ -22,6 +22,8 @@ class Queue:
     keys: int = 0           # ordering keys
     on_dead_key: str = "block"
     unique: int = 0         # unique keys
+    max_running: int = 0    # 0: no limit
+    max_running_per_key: int = 0
     produce: float = 1      # share of the producers' time
     consume: float = 1
 
@@ -39,11 +41,13 @@ class Queue:
                 f" max_attempts => {self.max_attempts}, backoff_base => '{self.backoff_base} s',"
                 f" backoff_max => '{self.backoff_max} s', backoff_jitter => {self.backoff_jitter},"
                 f" retention => '{self.retention}', segment_age => '{self.segment_age}',"
-                f" on_dead_key => '{self.on_dead_key}')")
+                f" on_dead_key => '{self.on_dead_key}', max_running => {self.max_running or 'NULL'},"
+                f" max_running_per_key => {self.max_running_per_key or 'NULL'})")
 
     def describe(self):
         return {"retained": self.retained, "max_attempts": self.max_attempts, "backoff_max": self.backoff_max,
-                "backoff_jitter": self.backoff_jitter, "on_dead_key": self.on_dead_key}
+                "backoff_jitter": self.backoff_jitter, "on_dead_key": self.on_dead_key,
+                "max_running": self.max_running, "max_running_per_key": self.max_running_per_key}
 
 
 QUEUES = {queue.name: queue for queue in (
@@ -58,6 +62,8 @@ QUEUES = {queue.name: queue for queue in (
     Queue("keyed", lease=0.5, delay=0.3, batch=20, keys=8, produce=1.5, consume=2),
     Queue("onward", lease=0.5, max_attempts=2, backoff_base=0.02, batch=20, keys=8,
           on_dead_key="continue", consume=1.5),
+    Queue("limited", lease=0.4, batch=10, keys=3, on_dead_key="continue", max_running=5, max_running_per_key=2,
+          consume=1.5),
     Queue("unique", lease=0.5, max_attempts=3, backoff_base=0.02, delay=0.4, batch=10, unique=10, produce=1.5, consume=1.5),
 )}
 

@@ -263,7 +263,9 @@ class World:
         return {
             "queues": {name: {"retained": queue["retained"], "max_attempts": queue["max_attempts"],
                               "backoff_max": queue["backoff"], "backoff_jitter": 0.0,
-                              "on_dead_key": queue.get("on_dead_key", "block")}
+                              "on_dead_key": queue.get("on_dead_key", "block"),
+                              "max_running": queue.get("max_running", 0),
+                              "max_running_per_key": queue.get("max_running_per_key", 0)}
                        for name, queue in QUEUES.items()},
             "jobs": jobs, "effects": server.effects, "marks": server.marks, "outcomes": server.outcomes,
             "stats": [{"queue": queue, "ready": 0, "scheduled": 0, "running": 0} for queue in QUEUES],

@@ -9,6 +9,8 @@ QUEUES = {
     "keyed": {"retained": True, "max_attempts": 1000, "lease": 0.5, "backoff": 0.05, "keys": "ab"},
     "onward": {"retained": True, "max_attempts": 2, "lease": 0.3, "backoff": 0.1, "keys": "cd",
                "on_dead_key": "continue"},
+    "limited": {"retained": True, "max_attempts": 5, "lease": 0.3, "backoff": 0.05, "keys": "ef",
+                "on_dead_key": "continue", "max_running": 3, "max_running_per_key": 2},
     "unique": {"retained": True, "max_attempts": 3, "lease": 0.3, "backoff": 0.05, "unique": "uvw"},
     "gone": {"retained": False, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
 }
@@ -118,6 +120,10 @@ class Server:
 
     def blocked(self, row, taken):
         """One of its key runs, or comes first. What is not committed holds nobody up."""
+        limit = QUEUES[row.queue].get("max_running_per_key")
+        if limit and row.ordering is not None:
+            return limit <= sum(other.ordering == row.ordering and (other.state == "leased" or other in taken)
+                                for other in self.unfinished[row.queue])
         return row.ordering is not None and any(
             other.ordering == row.ordering and (
                 other.state == "leased" or other in taken or other.id < row.id and other.state in ("ready", "dead", "seized"))
@@ -129,7 +135,8 @@ class Server:
         return row.state in TERMINAL and not blocks
 
     def take(self, queue, count):
-        found = []
+        found, limit = [], QUEUES[queue].get("max_running", 1000)
+        count = min(count, limit - sum(row.state == "leased" for row in self.unfinished[queue]))
         for row in self.unfinished[queue]:
             if (len(found) < count and row.state == "ready" and row.due <= self.clock()
                     and not self.blocked(row, found)):
