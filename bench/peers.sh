@@ -15,6 +15,7 @@ skip_peer() {
 	echo "$1 is left out: $2" >>"$out/skipped.txt"
 }
 
+is_peer() { [[ " $known_peers " = *" $1 "* ]]; }
 wants_peer() { [[ " $peers " = *" $1 "* ]]; }
 
 # unpack PACKAGE…: with those it needs and the system lacks. Packages are kept below build/bench.
@@ -61,7 +62,7 @@ start_peer() {
 	local pid_file=$work/run/$1.pid
 	as_server mkdir "$work/run/$1"
 	as_server bash -c 'echo $$ >"$0" && exec "$@"' "$pid_file" "${@:2}" >"$work/run/$1.log" 2>&1 </dev/null &
-	until [ -s "$pid_file" ]; do sleep 0.05; done
+	until [ -s "$pid_file" ] || ! kill -0 $!; do sleep 0.05; done
 	started=$(<"$pid_file")
 	peer_servers+=("$started")
 }
@@ -145,14 +146,14 @@ install_pg_boss() { install_node; }
 begin_graphile_worker() { psql -Xqc 'SET client_min_messages = warning' -c 'DROP SCHEMA IF EXISTS graphile_worker CASCADE'; }
 begin_pg_boss() { psql -Xqc 'SET client_min_messages = warning' -c 'DROP SCHEMA IF EXISTS pgboss CASCADE'; }
 
-# load SYSTEM name=value…: by the driver that can
+# load SYSTEM name=value…: by the driver that can; a peer that hangs has failed
 load() {
 	local system=$1
 	shift
 	case $system in
-		bullmq*) node "$out/node/load.mjs" "$@" "server=$redis" ;;
-		graphile_worker | pg_boss) node "$out/node/load.mjs" "$@" "server=$(head -n 1 "$server/data/postmaster.pid")" ;;
-		rabbitmq) "$out/rabbitmq" "$@" "server=$rabbitmq" ;;
+		bullmq*) timeout 300 node "$out/node/load.mjs" "$@" "server=$redis" ;;
+		graphile_worker | pg_boss) timeout 300 node "$out/node/load.mjs" "$@" "server=$(head -n 1 "$server/data/postmaster.pid")" ;;
+		rabbitmq) timeout 300 "$out/rabbitmq" "$@" "server=$rabbitmq" ;;
 		*) "$out/driver" "$@" ;;
 	esac
 }
@@ -164,15 +165,36 @@ install_peers() {
 	local peer left=()
 	: >"$out/skipped.txt"
 	for peer in $peers; do
-		if [[ " $known_peers " != *" $peer "* ]]; then
+		if ! is_peer "$peer"; then
 			skip_peer "$peer" "no such peer"
 		elif "install_$peer" >&2; then
 			left+=("$peer")
 		else
-			skip_peer "$peer" "it cannot be installed"
+			skip_peer "$peer" "it cannot be installed, or does not start"
 		fi
 	done
 	peers=${left[*]}
+}
+
+describe_peers() {
+	local peer file name
+	for peer in $peers; do
+		case $peer in
+			pgq) name=postgresql-15-pgq3 ;;
+			bullmq) name=redis-server ;;
+			rabbitmq) name=rabbitmq-server ;;
+			*) continue ;;
+		esac
+		for file in "$out/packages/$name"*/"${name}"_*.deb; do
+			[ ! -e "$file" ] || echo "$name: $(dpkg-deb -f "$file" Version)"
+		done
+	done
+	! command -v node >/dev/null || echo "node: $(node --version)"
+	for name in bullmq graphile-worker pg-boss; do
+		! wants_peer "${name//-/_}" || echo "$name: $(node -p "require('$out/node/node_modules/$name/package.json').version")"
+	done
+	! wants_peer bullmq || echo "Redis: appendonly yes, appendfsync always or, where it says so, everysec; unix socket"
+	! wants_peer rabbitmq || echo "RabbitMQ: a quorum queue on one node, loopback"
 }
 
 # beside PEER SCENARIO BATCHES CLIENTS CLIENTS_OF_PEER [name=value…]: one row a batch; onceq and the peer alternate

@@ -114,6 +114,8 @@ def beside_peers(sections):
     for name in (name for name in sections if name.startswith("peers/")):
         _, peer, scenario, batch, backlog = name.split("/")
         ours, theirs = ([run for run in sections[name] if (run["system"] == "onceq") == own] for own in (True, False))
+        if not ours or not theirs:
+            continue  # it failed, which is said above
 
         def both(column, form=small):
             return " / ".join(form(median(run[column] for run in side)) for side in (ours, theirs))
@@ -189,6 +191,8 @@ def report(machine, runs):
         sections[run["section"]].append(run)
     yield from ["# onceq and a hand-written SKIP LOCKED queue", ""]
     yield from (f"* {line}" for line in machine)
+    if (OUT / "skipped.txt").exists():
+        yield from (f"* {line}" for line in (OUT / "skipped.txt").read_text().splitlines())
     yield from ["", INTRODUCTION, "", "## What the machine can do, per second", ""]
     yield from table(["", "1 client", "4 clients", "16 clients"], floor(sections["floor"]))
     for section, (title, first, second) in COMPARISONS.items():

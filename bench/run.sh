@@ -43,7 +43,10 @@ run() {
 	for word; do
 		[[ $word != system=* ]] || system=${word#*=}
 	done
-	load "$system" "${@:2}" | sed "s|^|$1 |" | tee -a "$out/runs.txt" >&2
+	if ! load "$system" "${@:2}" | sed "s|^|$1 |" | tee -a "$out/runs.txt" >&2; then
+		is_peer "$system" || return
+		skip_peer "$system" "a run failed, $1"
+	fi
 }
 
 # Percent of the processors' time used within a second.
@@ -167,7 +170,7 @@ describe() {
 		"$(git describe --always --dirty 2>/dev/null || echo 'not from a repository')"
 	echo "settings:$(for name in $settings; do printf ' %s=%s' "$name" "$(psql -XAtc "SHOW $name")"; done)"
 	echo "load: one process on the same machine, unix socket, prepared statements, a transaction each"
-	[ ! -s "$out/skipped.txt" ] || cat "$out/skipped.txt"
+	describe_peers
 	echo "runs: $pairs of $duration s for each figure, $(date -u +%F)"
 }
 
