@@ -18,12 +18,21 @@ skip_peer() {
 is_peer() { [[ " $known_peers " = *" $1 "* ]]; }
 wants_peer() { [[ " $peers " = *" $1 "* ]]; }
 
-# unpack PACKAGE…: with those it needs and the system lacks. Packages are kept below build/bench.
+# fetch_packages FOLDER PACKAGE…: with those they need and the system lacks
+fetch_packages() {
+	timeout 600 apt-get install -y -qq --download-only --reinstall --no-install-recommends -o Debug::NoLocking=1 \
+		-o Dir::Cache::archives="$1" "${@:2}" >"$1/log" 2>&1
+}
+
+# unpack PACKAGE…: they are fetched once, and kept below build/bench.
 unpack() {
 	local archives=$out/packages/$1 file
 	mkdir -p "$archives/partial" "$root"
-	apt-get install -y -qq --download-only --reinstall --no-install-recommends -o Debug::NoLocking=1 \
-		-o Dir::Cache::archives="$archives" "$@" >"$archives/log" 2>&1 || return
+	if [ ! -e "$archives/complete" ]; then
+		fetch_packages "$archives" "$@" ||
+			{ apt-get update -qq >>"$archives/log" 2>&1 && fetch_packages "$archives" "$@"; } || return
+		touch "$archives/complete"
+	fi
 	for file in "$archives"/*.deb; do
 		dpkg-deb -x "$file" "$root" || return
 	done

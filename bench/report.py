@@ -26,7 +26,8 @@ PEER_NOTES = """\
 Two values in a column: onceq's, and theirs. Clients: threads, or calls at a time of one process where clients are
 written for node (BullMQ, graphile-worker, pg-boss). RabbitMQ: a quorum queue, messages persistent and
 confirmed; its acks are sent, not confirmed, while those of the others are durable. PgQ: ticks are cut beforehand,
-so that a batch has the size that is asked for. BullMQ, and graphile-worker at batch 100 and more, claim ahead."""
+so that a batch has the size that is asked for. BullMQ, and graphile-worker at batch 100 and more, claim ahead. PgQ
+delivers at ticks and pgmq to who asks, so neither is among those whose clients wait."""
 INTRODUCTION = """\
 Medians (least–greatest). A ratio is one of neighbouring runs. Two values in a column are one of each
 side. A round is what a client repeats: p50 and p99 are medians, max is the greatest of all runs.

@@ -10,10 +10,12 @@ waiting_systems() {
 	done
 }
 
-# Each system once, then each once more; the course of the first repetition is kept for the plots.
+# each_once SYSTEMS SECTION name=value…: then each once more, without what is left of before; the details of the first
+# repetition are kept for the plots.
 each_once() {
 	local system repetition detail
 	for ((repetition = 1; repetition <= pairs; repetition++)); do
+		begin_all "$2"
 		wait_for_quiet
 		for system in $1; do
 			detail=
@@ -43,14 +45,12 @@ measure_one() {
 # How long after it was sent a job reaches a client that waits for it.
 measure_latency() {
 	wants latency || return 0
-	begin_all latency
 	each_once "$(waiting_systems)" latency scenario=receive clients=1 rate=100 "seconds=$(longer 3 20)"
 }
 
 # What clients cost while nothing happens.
 measure_waiters() {
 	wants waiters || return 0
-	begin_all waiters
 	pairs=1 each_once "$(waiting_systems | grep -xE 'onceq|skip_locked|rabbitmq')" waiters scenario=receive \
 		clients=300 "seconds=$(longer 4 20)"
 }
@@ -73,7 +73,7 @@ milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 measure_rebuild() {
 	local backlog system begun answers claims claim
 	wants rebuild || return 0
-	backlog=$(longer 200000 5000000)
+	backlog=$(longer 200000 2000000)
 	for system in onceq skip_locked; do
 		begin "rebuild, $system"
 		load $system system=$system scenario=select seconds=0.01 "backlog=$backlog" >/dev/null

@@ -13,6 +13,7 @@ export async function open({ clients }) {
 			if (payloads.length === 1) await queue.add('job', payloads[0], settings)
 			else await queue.addBulk(payloads.map((data) => ({ name: 'job', data, opts: settings })))
 		},
+		ready: () => queue.getWaitingCount(),
 		async start(onJob, onDone) {
 			const worker = new Worker('bench', async (job) => onJob(job.data), { connection, concurrency: clients })
 			worker.on('completed', (job) => onDone(job.data))

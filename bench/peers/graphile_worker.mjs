@@ -17,6 +17,7 @@ export async function open({ batch, clients }) {
 			if (payloads.length === 1) await utils.addJob('bench', payloads[0])
 			else await utils.addJobs(payloads.map((payload) => ({ identifier: 'bench', payload })))
 		},
+		ready: async () => Number((await pgPool.query('SELECT count(*) FROM graphile_worker._private_jobs')).rows[0].count),
 		settle: () => pgPool.query('VACUUM (ANALYZE) graphile_worker._private_jobs'),
 		async start(onJob, onDone) {
 			const batched = batch === 1 ? {} : { localQueue: { size: batch }, completeJobBatchDelay: 0 }

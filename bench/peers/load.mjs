@@ -3,6 +3,7 @@
 //
 //   enqueue(payloads)         adds one or more jobs
 //   round()                   claims and acks a batch, returns their number; for systems that are asked for jobs
+//   ready()                   the number of jobs that wait to be claimed
 //   settle()                  after it was filled with a backlog; need not be
 //   start(onJob, onDone)      calls onJob(payload) for each job, onDone(payload) when it is acked; for those that push
 //   close()
@@ -105,8 +106,10 @@ const scenarios = {
 }
 const [prepare, body] = scenarios[options.scenario]
 
-for (let left = options.backlog; left > 0; left -= 1000) await system.enqueue(payloads(Math.min(left, 1000)))
-if (options.backlog > 0) await system.settle?.()
+if (options.backlog > 0) {
+	for (let left = options.backlog - await system.ready(); left > 0; left -= 1000) await system.enqueue(payloads(Math.min(left, 1000)))
+	await system.settle?.()
+}
 if (options.scenario === 'enqueue') for (let i = 0; i < 20; i++) await system.enqueue(payloads(options.batch))
 await prepare()
 const before = cpu()

@@ -17,6 +17,7 @@ export async function open({ batch, clients }) {
 			if (payloads.length === 1) await boss.send('bench', payloads[0])
 			else await boss.insert(payloads.map((data) => ({ name: 'bench', data })))
 		},
+		ready: () => boss.getQueueSize('bench'),
 		settle: () => boss.getDb().executeSql('VACUUM (ANALYZE) pgboss.job', []),
 		round,
 		start: (onJob) => boss.work('bench', { pollingIntervalSeconds: 0.5, batchSize: 100 }, async (jobs) => jobs.forEach((job) => onJob(job.data))),
