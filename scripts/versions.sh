@@ -2,7 +2,7 @@
 # The tests on other versions of PostgreSQL, behind `make check-versions`; the last line is
 # "N passed, N failed".
 #
-#   VERSIONS="17 18 19"        which; of 15 the tests are `make check`
+#   VERSIONS="17 18 19"        which; of 15 the tests are `make check`; 16 is in no release of Debian
 #   STAGES="sql isolation …"   stages of scripts/check.sh; TESTS=… as there
 #
 # Each version runs in a chroot with the release of Debian that has it, made by mmdebstrap below

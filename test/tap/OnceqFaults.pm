@@ -1,6 +1,7 @@
 # A workload that passes every step of a job's life, with one fault point armed, and what must be true
 # afterwards, whatever the fault was: each job whose enqueue committed has had its effect exactly once,
-# or was purged; nothing else has (Invariants 1, 3 and 5); no lease and no difference is left.
+# or was purged; nothing else has (Invariants 1, 3 and 5); each that died has its copy in the dead letter queue; no
+# lease and no difference is left.
 package OnceqFaults;
 
 use strict;
@@ -18,7 +19,7 @@ sub test_every_step
 	my ($action) = @_;
 	plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
 	my $node = fault_node("faults_$action");
-	for my $point (points_for(qw(enqueue unique claim turns ack fail cancel redrive pre-commit seize audit abort commit)))
+	for my $point (points_for(qw(enqueue unique claim turns ack fail cancel redrive pre-commit seize audit abort commit), 'dead letter'))
 	{
 		next if $action ne 'kill' && $point =~ /^(?:abort|commit):/; # in callbacks nothing may be raised
 		next if $point eq 'turns: in doubt'; # the worker's
@@ -41,8 +42,11 @@ sub fault_node
 	query($node, q{
 		SELECT onceq.create_queue('work', lease => '300 ms', max_attempts => 100, backoff_base => '0');
 		SELECT onceq.create_queue('purged');
+		SELECT onceq.create_queue('graves');
+		SELECT onceq.alter_queue('work', dead_letter_queue => 'graves');
 		CREATE TABLE test.submitted (k int PRIMARY KEY, queue text);
 		CREATE TABLE test.effect (k int);
+		CREATE TABLE test.rejected (k int);
 		CREATE SEQUENCE test.k;
 		CREATE FUNCTION test.spoil(queue text, id bigint, state text) RETURNS void
 		LANGUAGE c AS '$libdir/onceq', 'onceq_test_spoil';
@@ -90,6 +94,7 @@ sub fault_node
 				WHEN 'nack' THEN
 					PERFORM onceq.nack(job.token, job.id, 'again', '0');
 				WHEN 'reject' THEN
+					INSERT INTO test.rejected SELECT job.payload::int;
 					PERFORM onceq.reject(job.token, job.id);
 				WHEN 'release' THEN
 					PERFORM onceq.release(job.token, job.id);
@@ -178,7 +183,7 @@ sub run_faulty_session
 	for my $step (@steps, $fault =~ / at audit:/ ? $spoiling : ())
 	{
 		my ($result, $stdout, $stderr) =
-		  $node->psql('postgres', "SET onceq.fault = '$fault';\n$step;", on_error_stop => 0);
+		  $node->psql('postgres', "SET client_min_messages = log; SET onceq.fault = '$fault';\n$step;", on_error_stop => 0);
 		my $lost = $stderr =~ /connection to server was lost|server closed the connection/;
 		$hits++ if $lost || $stderr =~ /fault at/;
 		$node->poll_query_until('postgres', 'SELECT true') if $lost;
@@ -200,14 +205,32 @@ sub insist
 	return;
 }
 
+# So that a board is built whose jobs somebody may have had in hand.
+sub restart_uncleanly
+{
+	my ($node) = @_;
+	insist($node, "SELECT test.submit_many('work', 30)");
+	$node->stop('immediate');
+	$node->start;
+	return insist($node, "SELECT count(*) FROM onceq.jobs('work')");
+}
+
 # The same load with the fault armed in the worker for a while.
 sub run_faulty_worker
 {
 	my ($node, $fault) = @_;
 	my $restart = "SELECT pg_terminate_backend(pid) FROM onceq.workers WHERE database = 'postgres'";
 	insist($node, "ALTER ROLE onceq_worker SET onceq.fault = '$fault'");
+	my $offset = -s $node->logfile;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $met = $fault =~ /^kill/ ? qr/terminated by signal 9/ : qr/fault at "/;
 	insist($node, $restart);
-	$node->psql('postgres', "$_;", on_error_stop => 0) for @steps;
+	do
+	{
+		$node->psql('postgres', "$_;", on_error_stop => 0) for @steps;
+		restart_uncleanly($node) if $fault =~ / at spread:/;
+	} until slurp_file($node->logfile, $offset) =~ $met || time > $deadline;
+	like(slurp_file($node->logfile, $offset), $met, "$fault: met");
 	insist($node, 'ALTER ROLE onceq_worker RESET onceq.fault');
 	insist($node, $restart);
 	return;
@@ -241,6 +264,12 @@ sub nothing_lost
 			SELECT (SELECT coalesce(sum(ready), 0) FROM onceq.queue_stats WHERE queue = 'purged')
 				= (SELECT count(*) FROM test.submitted WHERE queue = 'purged')}),
 		't', "$what: a purge is whole or nothing");
+	# Of a copy that fails the job's death takes no notice.
+	my $as_many = $what =~ /^dead letter/ ? '<=' : '=';
+	is(query($node, qq{
+			WITH purged AS (SELECT onceq.purge_queue('graves') AS copies), rejected AS (DELETE FROM test.rejected RETURNING k)
+			SELECT (SELECT sum(copies) FROM purged) $as_many (SELECT count(*) FROM rejected)}),
+		't', "$what: a copy of each that died");
 	return;
 }
 
