@@ -126,6 +126,23 @@ RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_
 COMMENT ON FUNCTION onceq.cancel_jobs(text, text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int) IS
 'cancels the jobs of lowest id that are scheduled, ready or running (state; NULL: any of these) and meet every condition given, as onceq.cancel() does, and returns their number; jobs that others are changing are left out; conditions: ids (at most 10000), first_id to last_id, enqueued at or after enqueued_after and before enqueued_before, priority 0 to 9, ordering_key, payload and headers that the job''s contain, error_like: pattern for the last error; count 1 to 10000, NULL: 10000; conditions on more than state and ids need SELECT too; errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 40001 at commit: a running job was ended by others first, 53400 onceq.state_memory';
 
+CREATE FUNCTION onceq.reject_jobs(queue text, error text DEFAULT NULL, state text DEFAULT NULL, ids bigint[] DEFAULT NULL,
+	first_id bigint DEFAULT NULL, last_id bigint DEFAULT NULL, enqueued_after timestamptz DEFAULT NULL,
+	enqueued_before timestamptz DEFAULT NULL, priority int DEFAULT NULL, ordering_key text DEFAULT NULL,
+	payload jsonb DEFAULT NULL, headers jsonb DEFAULT NULL, error_like text DEFAULT NULL, count int DEFAULT NULL)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_reject_jobs';
+COMMENT ON FUNCTION onceq.reject_jobs(text, text, text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int) IS
+'makes the jobs of lowest id that are scheduled or ready (state; NULL: both) and meet every condition given dead when the transaction commits, and returns their number; it counts as an attempt of each; error is kept up to 2 kB; running jobs, and those that others are changing, are left out; conditions and count as in onceq.cancel_jobs(); errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
+
+CREATE FUNCTION onceq.reschedule_jobs(queue text, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
+	state text DEFAULT NULL, ids bigint[] DEFAULT NULL, first_id bigint DEFAULT NULL, last_id bigint DEFAULT NULL,
+	enqueued_after timestamptz DEFAULT NULL, enqueued_before timestamptz DEFAULT NULL, priority int DEFAULT NULL,
+	ordering_key text DEFAULT NULL, payload jsonb DEFAULT NULL, headers jsonb DEFAULT NULL, error_like text DEFAULT NULL,
+	count int DEFAULT NULL)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_reschedule_jobs';
+COMMENT ON FUNCTION onceq.reschedule_jobs(text, timestamptz, interval, text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int) IS
+'lets the jobs of lowest id that are scheduled or ready (state; NULL: both) and meet every condition given be due at run_at, or after delay, at most 366 days ahead (both NULL: at once) when the transaction commits, and returns their number; those that are due then already, running ones, and those that somebody is changing, this transaction included, are left out; conditions and count as in onceq.cancel_jobs(); errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
+
 CREATE FUNCTION onceq.cancelled(token bigint)
 RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'onceq_cancelled';
 COMMENT ON FUNCTION onceq.cancelled(bigint) IS

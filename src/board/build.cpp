@@ -23,7 +23,7 @@ struct FailedJob
 	core::JobId id; // hash key
 	int attempt;
 	core::Wall due_at; // wall_never: dead, and blocks its ordering key
-	bool redriven; // once at least
+	bool ask_history; // redriven or rescheduled, once at least: no order of the rows tells what came last
 };
 
 // What a job is while outcomes are read that has died, but perhaps lives again: no order of the rows tells.
@@ -84,7 +84,8 @@ note_failed(Builder &builder, store::StoredOutcome const &outcome)
 	bool found;
 	auto *const job =
 		static_cast<FailedJob *>(hash_search(builder.failed, &outcome.first_id, HASH_ENTER, &found));
-	job->redriven = (found && job->redriven) || outcome.outcome == store::Outcome::redriven;
+	bool const is_end = outcome.outcome == store::Outcome::failed || outcome.outcome == store::Outcome::dead;
+	job->ask_history = (found && job->ask_history) || !is_end;
 	if (!found || outcome.attempt >= job->attempt)
 	{
 		job->attempt = outcome.attempt;
@@ -108,7 +109,8 @@ apply_outcome(store::StoredOutcome const &outcome, void *argument)
 {
 	Builder &builder = *static_cast<Builder *>(argument);
 	bool const dead = outcome.outcome == store::Outcome::dead;
-	bool const goes_on = outcome.outcome == store::Outcome::failed || outcome.outcome == store::Outcome::redriven;
+	bool const goes_on = outcome.outcome == store::Outcome::failed || outcome.outcome == store::Outcome::redriven ||
+						 outcome.outcome == store::Outcome::rescheduled;
 	if (goes_on || (dead && outcome.due_at == core::wall_never))
 		note_failed(builder, outcome);
 	if (dead)
@@ -130,14 +132,13 @@ take_priority(store::Job const &job, void *argument)
 	return false;
 }
 
-// Whether the job is dead, and blocks no key; else due_at is that of its last redrive, failed attempt or death.
+// Whether the job is dead, and blocks no key; else due_at is what was said of it last.
 bool
 is_dead(Builder const &builder, int32 queue, FailedJob &job)
 {
-	if (builder.board.map.state(builder.pool, job.id) != perhaps_dead)
-		return false;
-	if (!job.redriven)
-		return job.due_at != core::wall_never;
+	if (!job.ask_history)
+		return job.due_at != core::wall_never &&
+			   builder.board.map.state(builder.pool, job.id) == perhaps_dead;
 	store::History const history = store::read_history(queue, job.id);
 	job.due_at = history.due_at;
 	return history.is_finished() && history.due_at != core::wall_never;

@@ -197,6 +197,9 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 			core::settle_seized(board, pool(), entry.revived.job.first, true, true, entry.revived.priority,
 								entry.revived.due);
 			break;
+		case EntryKind::buried:
+			core::bury_seized(board, pool(), entry.buried.job.first, entry.buried.blocks_its_key);
+			break;
 		case EntryKind::change:
 			change_board(board, entry);
 			wakes.worker |= entry.change.what == Change::queue_dropped ||
@@ -245,6 +248,12 @@ abort_effect(core::Board &board, Entry &entry, core::Monotonic at_least, Wakes &
 			break;
 		case EntryKind::revived:
 			core::restore_seized(board, pool(), entry.revived.job);
+			// One that is dead again concerns nobody but those behind it.
+			wakes.worker |= entry.revived.job.origin != core::JobState::none || board.keys_are_in_doubt;
+			break;
+		case EntryKind::buried:
+			core::restore_seized(board, pool(), entry.buried.job);
+			wakes.worker = true;
 			break;
 		case EntryKind::built:
 			free_leases(entry.board.index);

@@ -7,7 +7,7 @@
 
 namespace onceq::board {
 
-enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, borrowed, withdrawn, revived, change, built };
+enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, borrowed, withdrawn, revived, buried, change, built };
 
 struct Entry
 {
@@ -48,6 +48,11 @@ struct Entry
 			int priority;
 			core::Wall due;
 		} revived;
+		struct
+		{
+			core::Seized job; // one
+			bool blocks_its_key;
+		} buried;
 		struct
 		{
 			Change what;

@@ -5,6 +5,7 @@
 #include "board/effects.hpp"
 #include "board/transaction.hpp"
 #include "board/waiters.hpp"
+#include "notify/notify.hpp"
 
 namespace onceq::board {
 
@@ -116,11 +117,35 @@ seize_job_if(catalog::Queue const &queue, core::JobId id, StateFilter wanted, co
 }
 
 void
+give_back(Entry *seized)
+{
+	std::uint32_t const index = seized->board.index;
+	bool in_doubt = false;
+	if (Locked board(index); board.stands_for(seized->board.key))
+	{
+		core::restore_seized(*board, pool(), seized->seized);
+		in_doubt = board->keys_are_in_doubt;
+	}
+	wake_claimers(index, core::is_ready(seized->seized.origin));
+	if (in_doubt)
+		notify::wake_worker(MyDatabaseId);
+	seized->seized = {1, 0, core::JobState::none};
+}
+
+void
 revive_at_commit(Entry *seized, int priority, core::Wall due)
 {
 	core::Seized const job = seized->seized;
 	seized->kind = EntryKind::revived;
 	seized->revived = {job, priority, due};
+}
+
+void
+bury_at_commit(Entry *seized, bool blocks_its_key)
+{
+	core::Seized const job = seized->seized;
+	seized->kind = EntryKind::buried;
+	seized->buried = {job, blocks_its_key};
 }
 
 Entry *

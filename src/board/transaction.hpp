@@ -86,8 +86,14 @@ core::JobState settle_job(Entry *seized, bool live, bool history, int priority, 
 using StateFilter = bool (*)(core::JobState state);
 Entry *seize_job_if(catalog::Queue const &queue, core::JobId id, StateFilter wanted, core::JobState &is);
 
+// Gives it back at once: it is where it was. No transaction has changed it since it was seized.
+void give_back(Entry *seized);
+
 // When the transaction commits the seized job is ready, or waits until it is due, and has a history.
 void revive_at_commit(Entry *seized, int priority, core::Wall due);
+
+// When the transaction commits the seized job is dead.
+void bury_at_commit(Entry *seized, bool blocks_its_key);
 
 enum class Change : std::uint8_t {
 	ceiling_raised,   // value: the new ceiling

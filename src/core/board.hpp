@@ -321,6 +321,9 @@ bool seize_one(Board &board, FramePool &pool, JobId id, Seized &seized) noexcept
 void settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, int priority,
 				   Wall due) noexcept;
 
+// seized → none: it is dead; or blocked, if it blocks its ordering key.
+void bury_seized(Board &board, FramePool &pool, JobId id, bool blocks_its_key) noexcept;
+
 // seized → none at COMMIT, → where they were at ABORT.
 void finish_seized(Board &board, FramePool &pool, Seized const &seized) noexcept;
 void restore_seized(Board &board, FramePool &pool, Seized const &seized) noexcept;

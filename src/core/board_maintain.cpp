@@ -113,6 +113,13 @@ settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, 
 }
 
 void
+bury_seized(Board &board, FramePool &pool, JobId id, bool blocks_its_key) noexcept
+{
+	board.counters.dead++;
+	settle_seized(board, pool, id, blocks_its_key, true, 0, wall_never);
+}
+
+void
 finish_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
 {
 	board.counters.cancelled += board.map.move(pool, seized.first, seized.last, JobState::seized,

@@ -37,6 +37,12 @@ Elements elements_argument(FunctionCallInfo fcinfo, int number, char const *name
 // The lease span asked for, or 0: the queue's; raises 22023 out of range.
 core::Microseconds lease_argument(FunctionCallInfo fcinfo, int number);
 
+// What is kept of an error, palloc'd; nullptr: none.
+text *error_argument(FunctionCallInfo fcinfo, int number);
+
+// When a job is to be due, of which one is given or none; wall_always: at once. Raises 22023.
+core::Wall run_at_argument(FunctionCallInfo fcinfo, int run_at, int delay);
+
 // ---- a lease as its holder sees it (delivery_lease.cpp)
 
 // The lease of this token, which the current user holds or may act for, and its queue. The jobs of the

@@ -128,7 +128,7 @@ keep_if_dead(catalog::Queue const &queue, core::JobId id, board::Entry *seized)
 {
 	bool const dead = store::read_history(queue.id, id).is_finished();
 	if (dead)
-		board::settle_job(seized, true, true, 0, core::wall_never);
+		board::give_back(seized);
 	return dead;
 }
 

@@ -15,7 +15,6 @@
 extern "C" {
 #include <catalog/pg_type.h>
 #include <common/pg_prng.h>
-#include <mb/pg_wchar.h>
 #include <utils/array.h>
 }
 
@@ -94,17 +93,6 @@ job_argument(FunctionCallInfo fcinfo, board::LeaseCopy const &lease)
 	core::JobSet job{};
 	job.add(require_available(lease, PG_GETARG_INT64(1)));
 	return job;
-}
-
-text *
-detail_argument(FunctionCallInfo fcinfo, int number)
-{
-	if (PG_ARGISNULL(number))
-		return nullptr;
-	text *const error = PG_GETARG_TEXT_PP(number);
-	int const length = static_cast<int>(VARSIZE_ANY_EXHDR(error));
-	int const kept = pg_mbcliplen(VARDATA_ANY(error), length, store::detail_length_max);
-	return cstring_to_text_with_len(VARDATA_ANY(error), kept);
 }
 
 bool
@@ -253,7 +241,7 @@ ONCEQ_FUNCTION(onceq_nack)
 			base::microseconds_of(PG_GETARG_INTERVAL_P(3), "retry_in", 0, delay_max);
 		failed.due = failed.dead || retry_in == 0 ? core::wall_always : now + retry_in;
 	}
-	fail_job(*lease, queue, job, failed, detail_argument(fcinfo, 2));
+	fail_job(*lease, queue, job, failed, error_argument(fcinfo, 2));
 	if (failed.dead)
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(failed.due == core::wall_always ? now.us : failed.due.us);
@@ -265,7 +253,7 @@ ONCEQ_FUNCTION(onceq_reject)
 	catalog::Queue queue;
 	board::LeaseCopy const *const lease = lease_to_end(fcinfo, "onceq.reject()", catalog::may_ack, queue);
 	core::JobSet const job = job_argument(fcinfo, *lease);
-	fail_job(*lease, queue, job, FailedAttempt{true, core::wall_always}, detail_argument(fcinfo, 2));
+	fail_job(*lease, queue, job, FailedAttempt{true, core::wall_always}, error_argument(fcinfo, 2));
 	PG_RETURN_VOID();
 }
 

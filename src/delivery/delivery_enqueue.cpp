@@ -32,24 +32,6 @@ struct Options
 	store::JobOptions own;
 };
 
-core::Wall
-run_at_argument(FunctionCallInfo fcinfo, int run_at, int delay)
-{
-	if (!PG_ARGISNULL(run_at) && !PG_ARGISNULL(delay))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("run_at and delay cannot both be given")));
-	core::Wall const now = base::now_wall();
-	core::Wall due = core::wall_always;
-	if (!PG_ARGISNULL(delay))
-		due = now + base::microseconds_of(PG_GETARG_INTERVAL_P(delay), "delay", 0, delay_max);
-	else if (!PG_ARGISNULL(run_at))
-		due = core::Wall{PG_GETARG_TIMESTAMPTZ(run_at)};
-	if (!PG_ARGISNULL(run_at) && (TIMESTAMP_NOT_FINITE(due.us) || due > now + delay_max))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("run_at is out of range"),
-						errdetail("It must be a finite time, at most 366 days ahead.")));
-	return due <= now ? core::wall_always : due;
-}
-
 // The arguments priority, run_at and delay, which follow each other.
 Options
 options_of(FunctionCallInfo fcinfo, int priority)

@@ -105,9 +105,7 @@ redrive_job(Redrive &redrive, core::JobId id, core::JobState &is)
 	store::read_jobs(queue, id, id, visit_dead_job, &job);
 	if (!may_live_again(history) || !job.exists)
 	{
-		// Others redrove it meanwhile. A job of a key that is ready too early does no harm: the claim blocks it again.
-		bool const lives = job.exists && (!history.is_finished() || history.due_at == core::wall_never);
-		board::settle_job(seized, lives, history.any, job.priority, history.due_at);
+		board::give_back(seized); // others redrove it meanwhile, and it has ended again, or waits for its key's turn
 		return false;
 	}
 	core::Wall const due = next_due(redrive);

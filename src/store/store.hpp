@@ -29,6 +29,7 @@ enum class Outcome : char {
 	dead = 'd',
 	cancelled = 'c',
 	redriven = 'r', // dead no longer: due again at due_at, or at once if null
+	rescheduled = 's', // due at due_at, or at once if null, whatever was said before
 };
 
 struct Segment
@@ -176,6 +177,7 @@ struct NewOutcome
 	core::Wall due_at; // wall_always: none, or at once; wall_never: dead, and blocks its ordering key
 	char const *worker; // nullptr or empty: none
 	text const *detail; // nullptr: none; at most detail_length_max bytes are kept
+	core::Wall at = core::wall_always; // wall_always: now
 };
 
 void append_outcomes(int32 queue, NewOutcome const *outcome, int count);

@@ -76,7 +76,7 @@ form_outcome(TupleDesc desc, NewOutcome const &outcome, TimestampTz now)
 	bool const has_worker = outcome.worker != nullptr && outcome.worker[0] != '\0';
 	values[outcome_first_id - 1] = Int64GetDatum(outcome.first_id);
 	values[outcome_last_id - 1] = Int64GetDatum(outcome.last_id);
-	values[outcome_at - 1] = TimestampTzGetDatum(now);
+	values[outcome_at - 1] = TimestampTzGetDatum(outcome.at == core::wall_always ? now : outcome.at.us);
 	values[outcome_due_at - 1] = TimestampTzGetDatum(outcome.due_at.us);
 	nulls[outcome_due_at - 1] = outcome.due_at == core::wall_always;
 	values[outcome_attempt - 1] = Int16GetDatum(static_cast<int16>(outcome.attempt));

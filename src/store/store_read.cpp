@@ -99,7 +99,15 @@ is_failure(Outcome outcome)
 	return outcome == Outcome::failed || outcome == Outcome::dead;
 }
 
-// What came later has the higher rank. Neither the order of the rows nor the clock tells.
+// Says when the job is due, and no attempt ended.
+bool
+is_due_only(Outcome outcome)
+{
+	return outcome == Outcome::redriven || outcome == Outcome::rescheduled;
+}
+
+// What came later has the higher rank. Neither the order of the rows nor the clock tells; only of those that were
+// rescheduled with the same number of attempts the time does, because it is made to rise.
 int
 rank_of(StoredOutcome const &outcome)
 {
@@ -107,12 +115,14 @@ rank_of(StoredOutcome const &outcome)
 	{
 		case Outcome::cancelled:
 			return 1 << 30; // nothing comes after it
+		case Outcome::rescheduled:
+			return outcome.attempt * 4 + 3;
 		case Outcome::redriven:
-			return outcome.attempt * 3 + 2;
+			return outcome.attempt * 4 + 2;
 		case Outcome::dead:
-			return outcome.attempt * 3 + 1;
+			return outcome.attempt * 4 + 1;
 		default:
-			return outcome.attempt * 3;
+			return outcome.attempt * 4;
 	}
 }
 
@@ -238,13 +248,14 @@ read_history_in(int32 queue, core::SegmentNumber tables, core::JobId id)
 			detail_rank = rank;
 			history.detail = text_copy(slot, outcome_detail);
 		}
-		if (rank <= last_rank)
+		core::Wall const at{DatumGetTimestampTz(value(slot, outcome_at))};
+		if (rank < last_rank || (rank == last_rank && at <= history.at))
 			continue;
 		last_rank = rank;
 		history.last = found.outcome;
 		history.due_at = found.due_at;
-		history.at = core::Wall{DatumGetTimestampTz(value(slot, outcome_at))};
-		if (found.outcome != Outcome::redriven)
+		history.at = at;
+		if (!is_due_only(found.outcome))
 			history.worker = text_copy(slot, outcome_worker);
 	}
 	return history;

@@ -108,6 +108,8 @@ INSERT INTO matrix VALUES
 	('cancelled', 'SA---c----', 'SELECT onceq.cancelled(%)'),
 	('cancel', 'SA--------', 'SELECT onceq.cancel(''m'', 39)'),
 	('cancel_jobs', 'SA--------', 'SELECT onceq.cancel_jobs(''m'', ids => ''{39}'')'),
+	('reject_jobs', 'SA--------', 'SELECT onceq.reject_jobs(''m'', ids => ''{39}'')'),
+	('reschedule_jobs', 'SA--------', 'SELECT onceq.reschedule_jobs(''m'', delay => ''1 h'', ids => ''{39}'')'),
 	('redrive_jobs', 'SAO-------', 'SELECT onceq.redrive_jobs(''m'') IS NOT NULL'),
 	('redrive', 'SAO-------', 'SELECT onceq.redrive(''m'') IS NOT NULL'),
 	('job', 'SA---cl---', 'SELECT onceq.job(''m'', 1)'),

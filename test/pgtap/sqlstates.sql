@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(107);
+SELECT plan(115);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -33,6 +33,8 @@ SELECT throws_ok('SELECT onceq.drop_queue(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.cancel(''none'', 1)', '42704');
 SELECT throws_ok('SELECT onceq.redrive(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.cancel_jobs(''none'')', '42704');
+SELECT throws_ok('SELECT onceq.reject_jobs(''none'')', '42704');
+SELECT throws_ok('SELECT onceq.reschedule_jobs(''none'')', '42704');
 SELECT throws_ok('SELECT onceq.redrive_jobs(''none'')', '42704');
 SELECT lives_ok('SELECT onceq.drop_queue(''none'', if_exists => true)', 'but not if it need not exist');
 SELECT throws_ok('SELECT onceq.create_queue(''codes'')', '42710', 'queue "codes" already exists');
@@ -78,6 +80,8 @@ SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', array_fill(''1''::jsonb, 
 SELECT throws_ok('SELECT onceq.enqueue_many(''codes'', array_fill(''1''::jsonb, ARRAY[1, 1]))', '2202E');
 
 SELECT throws_ok('SELECT onceq.cancel_jobs(''codes'', ''dead'')', '22023', 'state "dead" cannot be chosen here');
+SELECT throws_ok('SELECT onceq.reject_jobs(''codes'', state => ''running'')', '22023', 'state "running" cannot be chosen here');
+SELECT throws_ok('SELECT onceq.reschedule_jobs(''codes'', ''infinity'')', '22023', 'run_at is out of range');
 SELECT throws_ok('SELECT onceq.cancel_jobs(''codes'', count => 10001)', '22023', 'count is out of range');
 SELECT throws_ok('SELECT onceq.cancel_jobs(''codes'', ids => ''{NULL}'')', '22004');
 SELECT throws_ok('SELECT onceq.cancel_jobs(''codes'', ids => array_fill(1::bigint, ARRAY[10001]))', '54000', 'too many ids in one call');
@@ -101,6 +105,8 @@ SELECT throws_ok('SELECT onceq.ack(t(''held''))', '25006');
 SELECT throws_ok('SELECT onceq.cancel(''codes'', 1)', '25006');
 SELECT throws_ok('SELECT onceq.redrive(''codes'')', '25006');
 SELECT throws_ok('SELECT onceq.cancel_jobs(''codes'')', '25006');
+SELECT throws_ok('SELECT onceq.reject_jobs(''codes'')', '25006');
+SELECT throws_ok('SELECT onceq.reschedule_jobs(''codes'')', '25006');
 SELECT throws_ok('SELECT onceq.redrive_jobs(''codes'')', '25006');
 RESET default_transaction_read_only;
 
@@ -120,6 +126,8 @@ SELECT throws_ok('SELECT onceq.cancel(''codes'', 1)', '42501');
 SELECT throws_ok('SELECT onceq.redrive(''codes'')', '42501', 'permission denied to redrive dead jobs');
 SELECT throws_ok('SELECT onceq.redrive(''codes'', NULL, 10001)', '42501', NULL, 'who may not is told nothing else');
 SELECT throws_ok('SELECT onceq.cancel_jobs(''codes'')', '42501');
+SELECT throws_ok('SELECT onceq.reject_jobs(''codes'')', '42501');
+SELECT throws_ok('SELECT onceq.reschedule_jobs(''codes'')', '42501');
 SELECT throws_ok('SELECT onceq.redrive_jobs(''codes'')', '42501', 'permission denied to redrive dead jobs');
 SELECT throws_ok('SELECT onceq.cancelled(t(''held''))', '42501');
 RESET ROLE;

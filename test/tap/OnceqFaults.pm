@@ -19,7 +19,7 @@ sub test_every_step
 	my ($action) = @_;
 	plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
 	my $node = fault_node("faults_$action");
-	for my $point (points_for(qw(enqueue unique claim turns ack fail cancel redrive pre-commit seize audit abort commit), 'dead letter'))
+	for my $point (points_for(qw(enqueue unique claim turns ack fail cancel redrive reject reschedule pre-commit seize audit abort commit), 'dead letter'))
 	{
 		next if $action ne 'kill' && $point =~ /^(?:abort|commit):/; # in callbacks nothing may be raised
 		next if $point eq 'turns: in doubt'; # the worker's
@@ -166,6 +166,8 @@ my @steps = (
 	"SELECT test.submit('work'); SELECT test.work(2, 'reject'); SELECT onceq.redrive('work')",
 	"SELECT test.submit('work'); SELECT test.work(2, 'reject'); SELECT onceq.redrive_jobs('work')",
 	"SELECT test.submit('work') FROM generate_series(1, 3); SELECT test.work(1, 'leave'); SELECT test.cancel_jobs(ARRAY(SELECT k FROM test.submitted WHERE queue = 'work' ORDER BY k DESC LIMIT 3))",
+	"SELECT test.submit('work') FROM generate_series(1, 3); SELECT onceq.reschedule_jobs('work', delay => '20 ms', count => 2); SELECT onceq.reschedule_jobs('work')",
+	"SELECT test.submit('work') FROM generate_series(1, 3); SELECT onceq.reject_jobs('work', count => 2)",
 	"SELECT count(*) FROM onceq.audit('work')",
 );
 

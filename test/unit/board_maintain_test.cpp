@@ -69,6 +69,22 @@ TEST(board_seize, at_commit_the_jobs_are_gone_at_abort_they_are_where_they_were)
 		}
 }
 
+TEST(board_seize, a_buried_job_is_gone_or_blocks_its_key)
+{
+	for (bool const blocks : {true, false})
+	{
+		Stand stand;
+		stand.enqueue(3, 2);
+		Seized seized{};
+		ASSERT_TRUE(seize_one(stand.board, stand.pool(), 2, seized));
+		bury_seized(stand.board, stand.pool(), 2, blocks);
+		EXPECT_EQ(stand.state(2), blocks ? JobState::blocked : JobState::none);
+		EXPECT_EQ(stand.board.counters.dead, 1);
+		EXPECT_EQ(stand.board.counters.cancelled, 0);
+		EXPECT_EQ(stand.claim(10).ids, (std::vector<JobId>{1, 3}));
+	}
+}
+
 TEST(board_seize, a_walk_over_the_queue_takes_every_job_once)
 {
 	Stand stand(256, 8, ids_per_segment - 3000);
