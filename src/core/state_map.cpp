@@ -41,10 +41,38 @@ class PageEntry
 	std::uint32_t value_;
 };
 
-struct Root
+struct Node
 {
-	FrameIndex directory_plus_one[segments_per_root]; // 0: none, as in a fresh frame
+	FrameIndex below_plus_one[entries_per_node]; // 0: none, as in a fresh frame
+
+	FrameIndex
+	below(std::size_t entry) const noexcept
+	{
+		return below_plus_one[entry] - 1; // 0 - 1 is no_frame
+	}
+
+	bool
+	is_empty() const noexcept
+	{
+		return std::all_of(std::begin(below_plus_one), std::end(below_plus_one),
+						   [](FrameIndex frame) { return frame == 0; });
+	}
 };
+
+// Where a segment is in its ring: the root, the entry in that, the entry in the node below.
+struct Place
+{
+	std::size_t root;
+	std::size_t upper;
+	std::size_t lower;
+};
+
+constexpr Place
+place_of(SegmentNumber segment) noexcept
+{
+	auto const place = static_cast<std::size_t>(segment % segment_span_max);
+	return {place / segments_per_root, place / entries_per_node % entries_per_node, place % entries_per_node};
+}
 
 constexpr int
 page_of(JobId id) noexcept
@@ -84,17 +112,11 @@ StateMap::initialise() noexcept
 void
 StateMap::clear(FramePool &pool) noexcept
 {
-	for (SegmentNumber segment = oldest_; segment <= newest_; segment++)
-		if (Directory *const found = directory(pool, segment); found != nullptr)
-		{
-			for (PageEntry const &entry : found->entry)
-				if (entry.is_stored())
-					pool.give_back(entry.frame());
-			pool.give_back(root_entry(pool, segment));
-		}
-	for (FrameIndex const frame : root_)
-		if (frame != no_frame)
-			pool.give_back(frame);
+	for (SegmentNumber segment = next_segment(pool, 0); segment >= 0; segment = next_segment(pool, segment + 1))
+	{
+		give_pages_back(pool, segment);
+		prune(pool, segment);
+	}
 	initialise();
 }
 
@@ -148,10 +170,11 @@ StateMap::find(FramePool &pool, JobState state, JobId start) const noexcept
 	if (count(state) == 0)
 		return 0;
 	JobId from = std::max(start, first_id_of(oldest_));
-	for (SegmentNumber segment = segment_of(from); segment <= newest_; segment++)
+	for (SegmentNumber segment = next_segment(pool, segment_of(from)); segment >= 0;
+		 segment = next_segment(pool, segment + 1))
 	{
 		Directory *const found = directory(pool, segment);
-		if (found == nullptr || found->count[static_cast<int>(state)] == 0)
+		if (found->count[static_cast<int>(state)] == 0)
 			continue;
 		for (JobId id = std::max(from, first_id_of(segment)); id <= last_id_of(segment);
 			 id = last_of_page(id) + 1)
@@ -231,40 +254,105 @@ StateMap::at_rest(FramePool &pool, SegmentNumber segment) const noexcept
 SegmentNumber
 StateMap::next_segment(FramePool &pool, SegmentNumber from) const noexcept
 {
-	for (SegmentNumber segment = std::max(from, oldest_); segment <= newest_; segment++)
-		if (root_entry(pool, segment) != no_frame)
-			return segment;
-	return -1;
+	return nearest(pool, std::max(from, oldest_), 1);
 }
 
 void
 StateMap::forget(FramePool &pool, SegmentNumber segment) noexcept
 {
-	Directory *const found = directory(pool, segment);
-	if (found == nullptr)
+	if (directory(pool, segment) == nullptr)
 		return;
 	ONCEQ_ASSERT(is_empty(pool, segment));
-	for (PageEntry const &entry : found->entry)
-		if (entry.is_stored())
-			pool.give_back(entry.frame());
-	pool.give_back(root_entry(pool, segment));
-	auto const place = segment % segment_span_max;
-	pool.at<Root>(root_[place / segments_per_root]).directory_plus_one[place % segments_per_root] = 0;
+	give_pages_back(pool, segment);
+	prune(pool, segment);
 	count_[static_cast<int>(JobState::none)] -= ids_per_segment;
-	while (oldest_ <= newest_ && root_entry(pool, oldest_) == no_frame)
-		oldest_++;
-	while (newest_ >= oldest_ && root_entry(pool, newest_) == no_frame)
-		newest_--;
+	SegmentNumber const oldest = nearest(pool, oldest_, 1);
+	newest_ = nearest(pool, newest_, -1);
+	oldest_ = oldest < 0 ? 0 : oldest;
 }
 
-FrameIndex
-StateMap::root_entry(FramePool &pool, SegmentNumber segment) const noexcept
+void
+StateMap::give_pages_back(FramePool &pool, SegmentNumber segment) noexcept
 {
-	auto const place = segment % segment_span_max;
-	FrameIndex const root = root_[place / segments_per_root];
-	if (root == no_frame)
-		return no_frame;
-	return pool.at<Root>(root).directory_plus_one[place % segments_per_root] - 1; // 0 - 1 is no_frame
+	for (PageEntry const &entry : directory(pool, segment)->entry)
+		if (entry.is_stored())
+			pool.give_back(entry.frame());
+}
+
+StateMap::Path
+StateMap::path_to(FramePool &pool, SegmentNumber segment) const noexcept
+{
+	Place const place = place_of(segment);
+	Path path{root_[place.root], no_frame, no_frame};
+	if (path.upper != no_frame)
+		path.lower = pool.at<Node>(path.upper).below(place.upper);
+	if (path.lower != no_frame)
+		path.directory = pool.at<Node>(path.lower).below(place.lower);
+	return path;
+}
+
+// The frame of a new directory; no_frame: there is no memory, and nothing is changed.
+FrameIndex
+StateMap::add_path(FramePool &pool, SegmentNumber segment, std::uint32_t leave) noexcept
+{
+	Place const place = place_of(segment);
+	Path path = path_to(pool, segment);
+	if (path.upper == no_frame)
+		path.upper = root_[place.root] = pool.take(leave);
+	if (path.upper != no_frame && path.lower == no_frame)
+	{
+		path.lower = pool.take(leave);
+		pool.at<Node>(path.upper).below_plus_one[place.upper] = path.lower + 1;
+	}
+	if (path.lower != no_frame)
+	{
+		path.directory = pool.take(leave);
+		pool.at<Node>(path.lower).below_plus_one[place.lower] = path.directory + 1;
+	}
+	if (path.directory == no_frame)
+		prune(pool, segment);
+	return path.directory;
+}
+
+// Gives the frame of the directory back, if there is one, and those above it that note nothing else.
+void
+StateMap::prune(FramePool &pool, SegmentNumber segment) noexcept
+{
+	Place const place = place_of(segment);
+	Path const path = path_to(pool, segment);
+	if (path.directory != no_frame)
+	{
+		pool.give_back(path.directory);
+		pool.at<Node>(path.lower).below_plus_one[place.lower] = 0;
+	}
+	if (path.lower != no_frame && pool.at<Node>(path.lower).is_empty())
+	{
+		pool.give_back(path.lower);
+		pool.at<Node>(path.upper).below_plus_one[place.upper] = 0;
+	}
+	if (path.upper != no_frame && pool.at<Node>(path.upper).is_empty())
+	{
+		pool.give_back(path.upper);
+		root_[place.root] = no_frame;
+	}
+}
+
+SegmentNumber
+StateMap::nearest(FramePool &pool, SegmentNumber from, int direction) const noexcept
+{
+	SegmentNumber segment = from;
+	while (oldest_ <= segment && segment <= newest_)
+	{
+		Path const path = path_to(pool, segment);
+		if (path.directory != no_frame)
+			return segment;
+		SegmentNumber const missing = path.upper == no_frame   ? segments_per_root
+									  : path.lower == no_frame ? entries_per_node
+															   : 1;
+		SegmentNumber const first = segment - segment % missing;
+		segment = direction > 0 ? first + missing : first - 1;
+	}
+	return -1;
 }
 
 StateMap::Directory *
@@ -272,7 +360,7 @@ StateMap::directory(FramePool &pool, SegmentNumber segment) const noexcept
 {
 	if (segment < oldest_ || segment > newest_)
 		return nullptr;
-	FrameIndex const frame = root_entry(pool, segment);
+	FrameIndex const frame = path_to(pool, segment).directory;
 	return frame == no_frame ? nullptr : &pool.at<Directory>(frame);
 }
 
@@ -287,14 +375,9 @@ StateMap::add_directory(FramePool &pool, SegmentNumber segment, std::uint32_t le
 	if (newest - oldest >= segment_span_max)
 		return nullptr;
 
-	auto const place = segment % segment_span_max;
-	FrameIndex &root = root_[place / segments_per_root];
-	if (root == no_frame)
-		root = pool.take(leave);
-	FrameIndex const frame = root == no_frame ? no_frame : pool.take(leave);
+	FrameIndex const frame = add_path(pool, segment, leave);
 	if (frame == no_frame)
 		return nullptr;
-	pool.at<Root>(root).directory_plus_one[place % segments_per_root] = frame + 1;
 	oldest_ = oldest;
 	newest_ = newest;
 	Directory &added = pool.at<Directory>(frame);

@@ -20,9 +20,11 @@ inline constexpr int ids_per_segment_log2 = 20;
 inline constexpr JobId ids_per_segment = JobId{1} << ids_per_segment_log2;
 inline constexpr int pages_per_segment = 1 << (ids_per_segment_log2 - ids_per_page_log2);
 
-// Segments with live jobs of one queue, oldest to newest, at once.
+// Segments with live jobs of one queue, oldest to newest, at once: more than two million million jobs. Where none live,
+// between an old straggler and the rest, no memory is taken.
 inline constexpr int segment_roots = 8;
-inline constexpr int segments_per_root = 512;
+inline constexpr int entries_per_node = 512;
+inline constexpr SegmentNumber segments_per_root = entries_per_node * entries_per_node;
 inline constexpr SegmentNumber segment_span_max = segment_roots * segments_per_root;
 
 constexpr SegmentNumber
@@ -104,7 +106,20 @@ class StateMap
   private:
 	struct Directory;
 
-	FrameIndex root_entry(FramePool &pool, SegmentNumber segment) const noexcept;
+	// Where the frame of a segment is noted: a root, an entry of it, an entry of that; no_frame: none is below.
+	struct Path
+	{
+		FrameIndex upper;
+		FrameIndex lower;
+		FrameIndex directory;
+	};
+	Path path_to(FramePool &pool, SegmentNumber segment) const noexcept;
+	FrameIndex add_path(FramePool &pool, SegmentNumber segment, std::uint32_t leave) noexcept;
+	void prune(FramePool &pool, SegmentNumber segment) noexcept;
+	void give_pages_back(FramePool &pool, SegmentNumber segment) noexcept;
+
+	// The first segment that takes memory, from this one on, upwards (1) or downwards (-1); -1: none.
+	SegmentNumber nearest(FramePool &pool, SegmentNumber from, int direction) const noexcept;
 	Directory *directory(FramePool &pool, SegmentNumber segment) const noexcept;
 	Directory *add_directory(FramePool &pool, SegmentNumber segment, std::uint32_t leave) noexcept;
 	Page *store_page(FramePool &pool, Directory &directory, int page, std::uint32_t leave) noexcept;
@@ -112,7 +127,7 @@ class StateMap
 					 JobState from, JobState to) noexcept;
 	void collapse(FramePool &pool, Directory &directory, int page) noexcept;
 
-	// Directories of segments oldest_ … newest_, in a ring by number; newest_ < oldest_: none.
+	// Directories of segments oldest_ … newest_, in a ring by number, two nodes below a root; newest_ < oldest_: none.
 	FrameIndex root_[segment_roots];
 	SegmentNumber oldest_;
 	SegmentNumber newest_;

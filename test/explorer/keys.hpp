@@ -123,7 +123,7 @@ class Keys
 	World
 	empty_world() const
 	{
-		return World(keys_first_id, 10);
+		return World(keys_first_id, 11);
 	}
 	State initial() const;
 	void build(State const &state, World &world) const;

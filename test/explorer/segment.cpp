@@ -46,7 +46,7 @@ class SegmentModel
 	World
 	empty_world() const
 	{
-		return World(first_id, 5);
+		return World(first_id, 6);
 	}
 	void
 	build(State const &state, World &world) const

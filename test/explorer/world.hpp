@@ -72,7 +72,7 @@ class World
 {
   public:
 	// The jobs have the ids from base on; the pool is just large enough for them.
-	explicit World(JobId base, std::uint32_t frames = 4);
+	explicit World(JobId base, std::uint32_t frames = 5);
 
 	// Copies the bytes: the structures hold indexes and no pointers.
 	void assign(World const &other);

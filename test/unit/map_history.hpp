@@ -94,7 +94,7 @@ class MapHistory
 	random_id()
 	{
 		static constexpr SegmentNumber segments[] = {
-			0, 0, 0, 1, 511, 512, segment_span_max - 1, segment_span_max};
+			0, 0, 1, 511, 512, segments_per_root, segment_span_max - 1, segment_span_max};
 		static constexpr JobId pages[] = {0, 0, 1, 2, 3, pages_per_segment - 1};
 		JobId const page =
 			first_id_of(segments[dice_.below(8)]) + pages[dice_.below(6)] * ids_per_page;

@@ -91,7 +91,7 @@ class NaiveBoard
 		std::map<JobId, std::map<std::pair<JobState, bool>, int>> pages;
 		for (auto const &[id, job] : jobs_)
 			pages[id / ids_per_page][{job.state, job.history}]++;
-		std::size_t frames = touched_.empty() ? 0 : 1;
+		std::size_t frames = touched_.empty() ? 0 : 2;
 		for (auto const &[page, kinds] : pages)
 		{
 			auto const &[kind, count] = *kinds.begin();

@@ -145,13 +145,13 @@ class NaiveMap
 		pages_.clear();
 		stored_.clear();
 		directories_.clear();
-		roots_.clear();
 	}
 
 	std::uint32_t
 	in_use() const
 	{
-		return static_cast<std::uint32_t>(stored_.size() + directories_.size() + roots_.size());
+		return static_cast<std::uint32_t>(stored_.size() + directories_.size() + nodes(entries_per_node) +
+										  nodes(segments_per_root));
 	}
 
 	std::set<SegmentNumber> const &
@@ -185,6 +185,16 @@ class NaiveMap
 	}
 
   private:
+	// Groups of so many segments that have a directory.
+	std::size_t
+	nodes(SegmentNumber segments) const
+	{
+		std::set<SegmentNumber> groups;
+		for (SegmentNumber const segment : directories_)
+			groups.insert(segment % segment_span_max / segments);
+		return groups.size();
+	}
+
 	NaiveJob &
 	at(JobId id)
 	{
@@ -201,17 +211,11 @@ class NaiveMap
 			std::max(*directories_.rbegin(), segment) - std::min(*directories_.begin(), segment) >=
 				segment_span_max)
 			return false;
-		auto const root = segment % segment_span_max / segments_per_root;
-		if (!roots_.contains(root))
-		{
-			if (in_use() == frames_)
-				return false;
-			roots_.insert(root);
-		}
-		if (in_use() == frames_)
-			return false;
 		directories_.insert(segment);
-		return true;
+		if (in_use() <= frames_)
+			return true;
+		directories_.erase(segment);
+		return false;
 	}
 
 	// A page that is not stored has jobs all alike: it moves as a whole or not at all.
@@ -238,7 +242,6 @@ class NaiveMap
 	std::map<JobId, std::vector<NaiveJob>> pages_;
 	std::set<JobId> stored_;
 	std::set<SegmentNumber> directories_;
-	std::set<JobId> roots_;
 };
 
 } // namespace onceq::core::test
