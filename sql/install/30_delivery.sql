@@ -124,7 +124,7 @@ CREATE FUNCTION onceq.cancel_jobs(queue text, state text DEFAULT NULL, ids bigin
 	error_like text DEFAULT NULL, count int DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_cancel_jobs';
 COMMENT ON FUNCTION onceq.cancel_jobs(text, text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int) IS
-'cancels the jobs of lowest id that are scheduled, ready or running (state; NULL: any of these) and meet every condition given, as onceq.cancel() does, and returns their number; jobs that others are changing are left out; conditions: ids (at most 10000), first_id to last_id, enqueued at or after enqueued_after and before enqueued_before, priority 0 to 9, ordering_key, payload and headers that the job''s contain, error_like: pattern for the last error; count 1 to 10000, NULL: 10000; conditions on more than state and ids need SELECT too; errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 40001 at commit: a running job was ended by others first, 53400 onceq.state_memory';
+'cancels the jobs of lowest id that are scheduled, ready or running (state; NULL: any of these) and meet every condition given, as onceq.cancel() does, and returns their number; jobs that others are changing are left out; conditions: ids (at most 10000), first_id to last_id, enqueued at or after enqueued_after and before enqueued_before, priority 0 to 9, ordering_key, payload and headers that the job''s contain, error_like: pattern for the last error; count 1 to 10000, NULL: 10000; conditions on more than state and ids need SELECT too; errors: 22004, 22023, 22025, 2202E, 42704, 42501, 54000 too many ids, 40001 at commit: a running job was ended by others first, 53400 onceq.state_memory';
 
 CREATE FUNCTION onceq.reject_jobs(queue text, error text DEFAULT NULL, state text DEFAULT NULL, ids bigint[] DEFAULT NULL,
 	first_id bigint DEFAULT NULL, last_id bigint DEFAULT NULL, enqueued_after timestamptz DEFAULT NULL,
@@ -132,7 +132,7 @@ CREATE FUNCTION onceq.reject_jobs(queue text, error text DEFAULT NULL, state tex
 	payload jsonb DEFAULT NULL, headers jsonb DEFAULT NULL, error_like text DEFAULT NULL, count int DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_reject_jobs';
 COMMENT ON FUNCTION onceq.reject_jobs(text, text, text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int) IS
-'makes the jobs of lowest id that are scheduled or ready (state; NULL: both) and meet every condition given dead when the transaction commits, and returns their number; it counts as an attempt of each; error is kept up to 2 kB; running jobs, and those that others are changing, are left out; conditions and count as in onceq.cancel_jobs(); errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
+'makes the jobs of lowest id that are scheduled or ready (state; NULL: both) and meet every condition given dead when the transaction commits, and returns their number; it counts as an attempt of each; error is kept up to 2 kB; running jobs, and those that others are changing, are left out; conditions and count as in onceq.cancel_jobs(); errors: 22004, 22023, 22025, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
 
 CREATE FUNCTION onceq.reschedule_jobs(queue text, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
 	state text DEFAULT NULL, ids bigint[] DEFAULT NULL, first_id bigint DEFAULT NULL, last_id bigint DEFAULT NULL,
@@ -141,7 +141,7 @@ CREATE FUNCTION onceq.reschedule_jobs(queue text, run_at timestamptz DEFAULT NUL
 	count int DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_reschedule_jobs';
 COMMENT ON FUNCTION onceq.reschedule_jobs(text, timestamptz, interval, text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int) IS
-'lets the jobs of lowest id that are scheduled or ready (state; NULL: both) and meet every condition given be due at run_at, or after delay, at most 366 days ahead (both NULL: at once) when the transaction commits, and returns their number; those that are due then already, running ones, and those that somebody is changing, this transaction included, are left out; conditions and count as in onceq.cancel_jobs(); errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
+'lets the jobs of lowest id that are scheduled or ready (state; NULL: both) and meet every condition given be due at run_at, or after delay, at most 366 days ahead (both NULL: at once) when the transaction commits, and returns their number; those that are due then already, running ones, and those that somebody is changing, this transaction included, are left out; conditions and count as in onceq.cancel_jobs(); errors: 22004, 22023, 22025, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
 
 CREATE FUNCTION onceq.cancelled(token bigint)
 RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'onceq_cancelled';
@@ -159,7 +159,7 @@ CREATE FUNCTION onceq.redrive_jobs(queue text, ids bigint[] DEFAULT NULL, first_
 	error_like text DEFAULT NULL, count int DEFAULT NULL, rate int DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_redrive_jobs';
 COMMENT ON FUNCTION onceq.redrive_jobs(text, bigint[], bigint, bigint, timestamptz, timestamptz, int, text, jsonb, jsonb, text, int, int) IS
-'makes the dead jobs of lowest id that meet every condition given ready again, as onceq.redrive() does, and returns their number; conditions and count as in onceq.cancel_jobs(), rate as in onceq.redrive(); jobs that others are changing, or that were tried 4095 times, are left out; errors: 22004, 22023, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
+'makes the dead jobs of lowest id that meet every condition given ready again, as onceq.redrive() does, and returns their number; conditions and count as in onceq.cancel_jobs(), rate as in onceq.redrive(); jobs that others are changing, or that were tried 4095 times, are left out; errors: 22004, 22023, 22025, 2202E, 42704, 42501, 54000 too many ids, 53400 onceq.state_memory';
 
 CREATE TYPE onceq.job_info AS (
 	queue text,
