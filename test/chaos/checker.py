@@ -12,6 +12,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 
+import clock
 from history import COUNTED, FOREVER, TERMINAL, History, Intervals, cause_before, causes_of
 from limits import judge_limits
 from lives import Lives, revived_between
@@ -38,7 +39,6 @@ RULES = {
     "R16": "unique keys are",
     "R17": "limits hold",
 }
-CLOCK_SLACK = 0.02  # s: between the server's wall clock and the monotonic one of the history
 SHOWN = 10          # examples of one rule
 
 
@@ -141,7 +141,7 @@ class Checker:
                 self.report("R14", f"{job.name}: {delivery.name} got another payload")
             if delivery.end < transaction.begin:
                 self.report("R2", f"{job.name}: {delivery.name} was before the commit")
-            if delivery.end + self.history.clock.most(delivery.end) < self.due(job.operation) - CLOCK_SLACK:
+            if delivery.end + self.history.clock.most(delivery.end) < self.due(job.operation) - clock.SLACK:
                 self.report("R10", f"{job.name}: {delivery.name} came too early")
             if delivery.attempt > limit * (1 + sum(revival.begin <= delivery.end for revival in job.revivals)):
                 self.report("R7", f"{job.name}: {delivery.name}, of {limit}")
@@ -198,7 +198,7 @@ class Checker:
     def not_before(self, job, end, second):
         """R10 after a nack."""
         due = end.operation.due
-        if due is not None and second.end + self.history.clock.most(second.end) < due - CLOCK_SLACK:
+        if due is not None and second.end + self.history.clock.most(second.end) < due - clock.SLACK:
             self.report("R10", f"{job.name}: {second.name} before the nack's due time")
 
     def counted(self, job, first, second):

@@ -1,6 +1,8 @@
 """The server's clock, which the nemesis may set: how far it can have been ahead of the history's own."""
 from dataclasses import dataclass
 
+SLACK = 0.02  # s: between the wall clock and the monotonic one of the history
+
 
 @dataclass
 class Step:

@@ -17,8 +17,9 @@ def died_silently(checker, job):
         if delivery.attempt >= limit:
             yield min((begin for begin, cause in causes_of(delivery) if cause in COUNTED), default=FOREVER)
     seen = max((delivery.attempt for delivery in job.deliveries), default=0)
-    if seen < limit <= seen + checker.hidden_claims(job.queue, job.operation.t_invoke, FOREVER):
-        yield 0  # nobody saw the last attempt
+    hidden = checker.hidden_claims(job.queue, job.operation.t_invoke, FOREVER)
+    if hidden and (job.revivals or seen < limit <= seen + hidden):
+        yield 0  # nobody saw the last attempt, of this life or of an earlier one
 
 
 def published(checker, job):

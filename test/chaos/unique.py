@@ -4,6 +4,7 @@ A job that is redriven has its key again, unless another has it by then: what co
 """
 from collections import defaultdict
 
+import clock
 from history import FOREVER
 from lives import died_silently, published
 
@@ -53,5 +54,7 @@ def may_have_key(checker, job, refusal):
     if job.status == "aborted" and transaction.lost_at is None or transaction.begin > refusal.t_return:
         return False
     ended = [end.end for end in ends_of(job) if end.status == "committed"]
-    until = max(min(ended, default=FOREVER), enqueue.t_return + enqueue.unique_for)
+    server = checker.history.clock  # which may have been set back since
+    set_back = max(0, server.most(enqueue.t_return) - server.least(refusal.t_invoke, refusal.t_return))
+    until = max(min(ended, default=FOREVER), enqueue.t_return + enqueue.unique_for + set_back + clock.SLACK)
     return bool(job.revivals) or until >= refusal.t_invoke
