@@ -25,7 +25,8 @@ query($node, q{
 	END $$;
 });
 
-# Runs the statement again and again, each time interrupted later; returns how often it went well.
+# Runs the statement again and again, each time interrupted later; returns how often it said that it went
+# well. It may have done so once more often: the timeout before may interrupt SET, and then not the statement.
 sub run_with_timeouts
 {
 	my ($statement, $rounds) = @_;
@@ -90,7 +91,8 @@ my $long = q{SELECT count(*) FROM generate_series(1, 200) i, LATERAL onceq.enque
 is(run_terminated($long, 'pg_cancel_backend'), '57014', 'an enqueue is cancelled');
 is(run_terminated($long, 'pg_terminate_backend'), '57P01', 'an enqueue is terminated');
 my $ready = query($node, q{SELECT ready FROM onceq.queue_stats WHERE queue = 'produced'});
-is($ready, 5000 * $well, 'each call adds all of its jobs, or none');
+is($ready % 5000, 0, 'each call adds all of its jobs, or none');
+cmp_ok($ready, '>=', 5000 * $well, 'all of them, if it says so');
 audit_is_empty($node, 'produced', 'enqueue_many');
 is(query($node, q{SELECT count(*), count(DISTINCT id) FROM test.drain('produced')}),
 	"$ready|$ready", 'all that is ready is delivered, once');

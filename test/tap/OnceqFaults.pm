@@ -167,7 +167,7 @@ my @steps = (
 	"SELECT test.submit('work'); SELECT test.work(2, 'reject'); SELECT onceq.redrive_jobs('work')",
 	"SELECT test.submit('work') FROM generate_series(1, 3); SELECT test.work(1, 'leave'); SELECT test.cancel_jobs(ARRAY(SELECT k FROM test.submitted WHERE queue = 'work' ORDER BY k DESC LIMIT 3))",
 	"SELECT test.submit('work') FROM generate_series(1, 3); SELECT onceq.reschedule_jobs('work', delay => '20 ms', count => 2); SELECT onceq.reschedule_jobs('work')",
-	"SELECT test.submit('work') FROM generate_series(1, 3); SELECT onceq.reject_jobs('work', count => 2)",
+	"SELECT test.submit('work') FROM generate_series(1, 3); INSERT INTO test.rejected SELECT generate_series(1, onceq.reject_jobs('work', count => 2)::int)",
 	"SELECT count(*) FROM onceq.audit('work')",
 );
 
