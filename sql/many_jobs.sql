@@ -196,3 +196,14 @@ DROP OWNED BY many_user, many_operator;
 DROP ROLE many_user, many_operator;
 SELECT onceq.drop_queue('many');
 DROP FUNCTION many_states, many_jobs, many_id;
+
+-- ---- the key of a job that this transaction has rejected is free
+
+SELECT onceq.create_queue('many.unique');
+SELECT onceq.enqueue('many.unique', '1', unique_key => 'k') > 0 AS added;
+BEGIN;
+SELECT onceq.reject_jobs('many.unique');
+SELECT onceq.enqueue('many.unique', '2', unique_key => 'k') > 0 AS added;
+COMMIT;
+SELECT payload, state FROM onceq.jobs('many.unique');
+SELECT onceq.drop_queue('many.unique');

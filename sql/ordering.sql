@@ -139,3 +139,14 @@ SELECT payload FROM onceq.claim('ordering.redrive', 5);
 SELECT onceq.ack(:token);
 SELECT payload FROM onceq.claim('ordering.redrive', 5, wait => '30 s');
 SELECT * FROM onceq.audit('ordering.redrive');
+
+-- ---- dead jobs that block their keys, neighbours, are purged for good
+
+SELECT onceq.create_queue('ordering.purged');
+SELECT count(onceq.enqueue('ordering.purged', to_jsonb(n), ordering_key => 'k' || n)) FROM generate_series(1, 3) n;
+SELECT count(onceq.reject(token, id)) FROM onceq.claim('ordering.purged', 3);
+SELECT onceq.purge_queue('ordering.purged');
+SELECT onceq.redrive('ordering.purged') AS redriven;
+SELECT payload, state FROM onceq.jobs('ordering.purged');
+SELECT count(*) FROM onceq.audit('ordering.purged');
+SELECT onceq.drop_queue('ordering.purged');

@@ -214,6 +214,17 @@ ROLLBACK;
 DROP OWNED BY unique_producer, unique_consumer, unique_nobody;
 DROP ROLE unique_producer, unique_consumer, unique_nobody;
 
+-- ---- replaced in the transaction that enqueued them, beside jobs with an ordering key, which are published in their order
+
+SELECT onceq.create_queue('unique.keys');
+BEGIN;
+SELECT count(onceq.enqueue('unique.keys', to_jsonb(n), unique_key => 'k', unique_mode => 'replace', ordering_key => 'o' || n)) FROM generate_series(1, 3) n;
+COMMIT;
+SELECT payload, onceq.ack(token, id) FROM onceq.claim('unique.keys', 10);
+SELECT payload, state FROM onceq.jobs('unique.keys');
+SELECT count(*) FROM onceq.audit('unique.keys');
+SELECT onceq.drop_queue('unique.keys');
+
 -- ---- keys whose time is over are forgotten; with a dropped queue go all of its keys
 
 SELECT enqueue('dead') IS NOT NULL AS added;

@@ -24,6 +24,8 @@ finishes_job(Handle const &board, core::JobId id)
 		if (entry->kind == EntryKind::seized && entry->seized.first <= id &&
 			id <= entry->seized.last)
 			return true;
+		if (entry->kind == EntryKind::buried && entry->buried.job.first == id)
+			return true;
 		if (entry->kind != EntryKind::ended || entry->ended.ending == core::Ending::failed)
 			continue;
 		Locked locked(board.index, LW_SHARED);

@@ -134,14 +134,20 @@ in_order_of_publication(Entry *newest) noexcept
 	if (!has_keys)
 		return newest;
 	Entry *oldest = nullptr;
+	Entry *withdrawn = nullptr; // those go before what they withdraw
 	while (newest != nullptr)
 	{
 		Entry *const entry = newest;
 		newest = entry->previous;
-		entry->previous = oldest;
-		oldest = entry;
+		Entry *&list = entry->kind == EntryKind::withdrawn ? withdrawn : oldest;
+		entry->previous = list;
+		list = entry;
 	}
-	return oldest;
+	Entry **end = &withdrawn;
+	while (*end != nullptr)
+		end = &(*end)->previous;
+	*end = oldest;
+	return withdrawn;
 }
 
 void

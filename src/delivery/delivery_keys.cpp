@@ -44,20 +44,24 @@ visit_keyed_job(core::JobId id, int priority, void *argument)
 	return walk.count < batch || judge_batch(walk);
 }
 
-bool
-has_live_jobs(board::Handle const &handle, core::SegmentNumber segment)
+// The next segment with unfinished jobs; -1: none.
+core::SegmentNumber
+next_live(board::Handle const &handle, core::SegmentNumber from)
 {
 	board::Locked board(handle.index, LW_SHARED);
-	return board->map.live(board::pool(), segment) > 0;
+	core::SegmentNumber segment = board->map.next_segment(board::pool(), from);
+	while (segment >= 0 && board->map.live(board::pool(), segment) == 0)
+		segment = board->map.next_segment(board::pool(), segment + 1);
+	return segment;
 }
 
 void
 walk_key(Walk &walk, core::KeyHash key, core::JobId first, core::JobId last)
 {
-	for (core::SegmentNumber segment = core::segment_of(first); segment <= core::segment_of(last) && !walk.ended;
-		 segment++)
-		if (has_live_jobs(walk.board, segment))
-			store::read_jobs_of_key(walk.queue.id, segment, key, first, last, visit_keyed_job, &walk);
+	core::SegmentNumber const newest = core::segment_of(last);
+	for (core::SegmentNumber segment = next_live(walk.board, core::segment_of(first));
+		 segment >= 0 && segment <= newest && !walk.ended; segment = next_live(walk.board, segment + 1))
+		store::read_jobs_of_key(walk.queue.id, segment, key, first, last, visit_keyed_job, &walk);
 	if (walk.count > 0)
 		judge_batch(walk);
 }

@@ -11,15 +11,20 @@ namespace onceq::delivery {
 
 namespace {
 
+// A blocked job may be dead; then its own history has to say that it is cancelled, or a redrive would not know.
 void
 cancel_run(core::Seized const &seized, void *argument)
 {
-	store::NewOutcome row{};
-	row.first_id = seized.first;
-	row.last_id = seized.last;
-	row.outcome = store::Outcome::cancelled;
-	row.due_at = core::wall_always;
-	store::append_outcomes(*static_cast<int32 *>(argument), &row, 1);
+	core::JobId const step = seized.origin == core::JobState::blocked ? 1 : seized.last - seized.first + 1;
+	for (core::JobId id = seized.first; id <= seized.last; id += step)
+	{
+		store::NewOutcome row{};
+		row.first_id = id;
+		row.last_id = id + step - 1;
+		row.outcome = store::Outcome::cancelled;
+		row.due_at = core::wall_always;
+		store::append_outcomes(*static_cast<int32 *>(argument), &row, 1);
+	}
 }
 
 constexpr int if_not_exists = 1 + catalog::option_count; // argument of create_queue

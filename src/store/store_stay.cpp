@@ -74,7 +74,7 @@ read_old_ends(int32 queue, core::Wall before, OldEnd *end, int at_most)
 		Datum values[1] = {TimestampTzGetDatum(before.us)};
 		SPI_execute_with_args(
 			psprintf("SELECT e.first_id, e.last_id, e.outcome FROM onceq_data.o%d_stay e"
-					 " WHERE e.outcome <> 'f' AND e.outcome <> 'r' AND e.outcome <> 's' AND e.at < $1 AND (e.outcome <> 'd' OR NOT EXISTS"
+					 " WHERE e.outcome IN ('a', 'c', 'd') AND e.due_at IS NULL AND e.at < $1 AND (e.outcome <> 'd' OR NOT EXISTS"
 					 " (SELECT FROM onceq_data.o%d_stay r WHERE r.first_id = e.first_id AND r.outcome = 'r' AND"
 					 " r.attempt >= e.attempt)) ORDER BY e.at",
 					 queue, queue),
