@@ -112,7 +112,7 @@ CREATE FUNCTION onceq.alter_queue(
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_alter_queue';
 COMMENT ON FUNCTION onceq.alter_queue(text, interval, int, interval, float8, interval, float8, interval, interval, interval, interval,
 	text, int, int, int, interval, int, bool, interval, text, text)
-	IS 'changes options of a queue, for superusers and members of onceq_admin; NULL: unchanged; 0 or '': takes a limit, priority_ageing, dead_letter_queue or archive_to away; applies to what happens after the commit; errors: 22004, 22023, 42704, 42501, 55000';
+	IS 'changes options of a queue, for superusers and members of onceq_admin; NULL: unchanged; 0 or '''': takes a limit, priority_ageing, dead_letter_queue or archive_to away; applies to what happens after the commit; errors: 22004, 22023, 42704, 42501, 55000';
 
 CREATE FUNCTION onceq.pause_queue(queue text) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_pause_queue';

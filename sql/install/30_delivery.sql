@@ -9,7 +9,7 @@ COMMENT ON FUNCTION onceq.drop_queue(text, bool) IS
 CREATE FUNCTION onceq.purge_queue(queue text)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_purge_queue';
 COMMENT ON FUNCTION onceq.purge_queue(text) IS
-'cancels all ready and scheduled jobs of a queue and returns their number; running ones go on; errors: 42704, 42501';
+'cancels all ready and scheduled jobs of a queue, and dead ones that block their ordering key, and returns their number; running ones go on; errors: 22004, 42704, 42501, 53400 onceq.state_memory';
 
 CREATE FUNCTION onceq.enqueue(queue text, payload jsonb, headers jsonb DEFAULT NULL, priority int DEFAULT 0,
 	run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
@@ -116,7 +116,7 @@ COMMENT ON FUNCTION onceq.progress(bigint, bigint, bigint, bigint, text) IS
 CREATE FUNCTION onceq.cancel(queue text, id bigint)
 RETURNS bool LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_cancel';
 COMMENT ON FUNCTION onceq.cancel(text, bigint) IS
-'ends a scheduled, ready or running job as cancelled when the transaction commits; the holder of a running one cannot end it any more; false: there is no such job, or it has ended; errors: 22004, 42704, 42501, 55P03 another transaction is just changing the job, 40001 at commit: a running job was ended by others first, 53400 onceq.state_memory';
+'ends a scheduled, ready or running job, or a dead one that blocks its ordering key, as cancelled when the transaction commits; the holder of a running one cannot end it any more; false: there is no such job, or it has ended; errors: 22004, 42704, 42501, 55P03 another transaction is just changing the job, 40001 at commit: a running job was ended by others first, 53400 onceq.state_memory';
 
 CREATE FUNCTION onceq.cancel_jobs(queue text, state text DEFAULT NULL, ids bigint[] DEFAULT NULL, first_id bigint DEFAULT NULL,
 	last_id bigint DEFAULT NULL, enqueued_after timestamptz DEFAULT NULL, enqueued_before timestamptz DEFAULT NULL,

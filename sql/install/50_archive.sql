@@ -59,7 +59,7 @@ COMMENT ON FUNCTION onceq.drop_archive_policy(regclass) IS
 CREATE PROCEDURE onceq.archive(source regclass DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'onceq_archive';
 COMMENT ON PROCEDURE onceq.archive(regclass) IS
-'carries out now the policy of a table, also outside of its time of the day; NULL: those of all tables of the user (of all tables, for onceq_operator and onceq_admin) whose time of the day it is; each batch is a transaction; a table that somebody archives already is left to him; errors: 25001 in a transaction block, 42501, 42704, 53400';
+'carries out now the policy of a table, also outside of its time of the day; NULL: those of all tables of the user (of all tables, for onceq_operator and onceq_admin) whose time of the day it is, and for onceq_operator and onceq_admin also the finished jobs that are due of queues with archive_to; each batch is a transaction; a table that somebody archives already is left to him; errors: 25001 in a transaction block, 42501, 42704, 53400';
 
 CREATE FUNCTION onceq.list_archive_progress(
 	OUT source regclass,
