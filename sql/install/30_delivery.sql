@@ -4,7 +4,7 @@
 CREATE FUNCTION onceq.drop_queue(queue text, if_exists bool DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_drop_queue';
 COMMENT ON FUNCTION onceq.drop_queue(text, bool) IS
-'drops a queue with all its jobs when the transaction commits; errors: 42704 no such queue, 42501';
+'drops a queue with all its jobs when the transaction commits; errors: 22004, 42704 no such queue, 42501';
 
 CREATE FUNCTION onceq.purge_queue(queue text)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_purge_queue';
@@ -19,7 +19,7 @@ CREATE FUNCTION onceq.enqueue(queue text, payload jsonb, headers jsonb DEFAULT N
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_enqueue';
 COMMENT ON FUNCTION onceq.enqueue(text, jsonb, jsonb, int, timestamptz, interval, text, text, interval, text, int, interval,
 	interval) IS
-'adds a job that can be claimed once the transaction has committed, and returns its id; priority 0 to 9, higher first; run_at or delay, at most 366 days ahead; ordering_key 1 to 256 bytes: jobs of the same key run one at a time, in the order of ids; max_attempts 1 to 1000, soft_time_limit and hard_time_limit 100 ms to 12 h, NULL: the queue''s; errors: 22004, 22023, 54000 too large, 42704, 42501, 53400 onceq.state_memory, 55000 no room in time';
+'adds a job that can be claimed once the transaction has committed, and returns its id; priority 0 to 9, higher first; run_at or delay, at most 366 days ahead; unique_key 1 to 512 bytes: NULL is returned and nothing added if an unfinished job has it, or one enqueued within its unique_for (0 to 366 days); unique_mode skip, or replace or debounce that job, unless it runs or has ended; ordering_key 1 to 256 bytes: jobs of the same key run one at a time, in the order of ids; max_attempts 1 to 1000, soft_time_limit and hard_time_limit 100 ms to 12 h, NULL: the queue''s; errors: 22004, 22023, 54000 too large, 42704, 42501, 53400 onceq.state_memory, 55000 no room in time, OQ003; with unique_key 40001 only under REPEATABLE READ and SERIALIZABLE, 40P01';
 
 CREATE FUNCTION onceq.find_unique(queue text, unique_key text)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_find_unique';
@@ -52,7 +52,7 @@ CREATE FUNCTION onceq.claim(queue text, count int DEFAULT 1, lease interval DEFA
 	wait interval DEFAULT '0', worker text DEFAULT NULL, hold text DEFAULT 'time')
 RETURNS SETOF onceq.claimed_job LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'onceq_claim';
 COMMENT ON FUNCTION onceq.claim(text, int, interval, interval, text, text) IS
-'leases up to count (1 to 1000) ready jobs to the caller, highest priority first, then lowest id; lease 100 ms to 12 h, NULL: the queue''s; wait 0 to 60 s for the first job, in READ COMMITTED only; hold ''session'': lost when the session ends; callable only in FROM; errors: 0A000, 22004, 22023, 25001 wait with a fixed snapshot, 42704, 42501, 53400 onceq.lease_slots, 55000';
+'leases up to count (1 to 1000) ready jobs to the caller, highest priority first, then lowest id; lease 100 ms to 12 h, NULL: the queue''s; wait 0 to 60 s for the first job, in READ COMMITTED only; hold ''session'': lost when the session ends; callable only in FROM; errors: 0A000, 22004, 22023, 25001 wait with a fixed snapshot, 42704, 42501, 53400 onceq.lease_slots, onceq.queue_lease_share, onceq.state_memory, 55000, OQ003';
 
 CREATE FUNCTION onceq.next_claim_at(queue text)
 RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_next_claim_at';

@@ -46,7 +46,7 @@ const IntSetting int_settings[] = {
 	 &settings.lease_journal_after_ms, 2000, 0, 60 * minute_ms, PGC_SIGHUP, GUC_UNIT_MS},
 	{"onceq.lease_slots", "Number of leases that can be held at once, in all databases.",
 	 &settings.lease_slots, lease_slots_default, 16, int{core::lease_slots_max}, PGC_POSTMASTER, 0},
-	{"onceq.max_databases", "Number of databases that can have a onceq worker at once.",
+	{"onceq.max_databases", "Number of databases that can have a worker at once.",
 	 &settings.max_databases, 64, 1, databases_max, PGC_POSTMASTER, 0},
 	{"onceq.max_queues", "Number of queues that can be in use at once, in all databases.",
 	 &settings.max_queues, 1024, 1, queues_max, PGC_POSTMASTER, 0},
