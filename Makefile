@@ -3,9 +3,11 @@
 #   make, make install   build and install by PGXS; PG_CONFIG=… chooses the PostgreSQL
 #   make installcheck    test the installed extension in a running server that preloads it
 #   make demo            see it work in a throw-away server; nothing is installed
-#   make check           every test there is; check-rules, check-unit, check-sql … for one kind
+#   make check           every test but those that take hours; check-rules, check-unit, check-sql … for one kind
 #   make check-versions  the same on PostgreSQL 17 and 18, in chroots; check-cassert: on a server that checks itself
+#   make check-long      what takes hours: long history runs, and deliberate bugs (check-mutants)
 #   make check-fuzz, check-valgrind, check-asan, check-sqlsmith, coverage   tools that take longer: test/README.md
+#   make bench           how fast it is, beside other queues; make format: clang-format
 #
 # WERROR=1 makes warnings errors. TESTING=1 adds pause points, fault points and assertions. WATCH=sanitizers or
 # coverage: for scripts/watched.sh.
