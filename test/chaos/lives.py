@@ -16,9 +16,10 @@ def died_silently(checker, job):
     for delivery in job.deliveries:
         if delivery.attempt >= limit:
             yield min((begin for begin, cause in causes_of(delivery) if cause in COUNTED), default=FOREVER)
-    seen = max((delivery.attempt for delivery in job.deliveries), default=0)
+    attempts = {delivery.attempt for delivery in job.deliveries}
+    seen = max(attempts, default=0)
     hidden = checker.hidden_claims(job.queue, job.operation.t_invoke, FOREVER)
-    if hidden and (job.revivals or seen < limit <= seen + hidden):
+    if hidden and (seen < limit <= seen + hidden or not attempts.issuperset(range(limit, seen))):
         yield 0  # nobody saw the last attempt, of this life or of an earlier one
 
 

@@ -171,12 +171,16 @@ class Nemesis(Upheavals):
         crashed = False
         if client.report is None and not self.is_killed(offset):  # it hangs, or waits for somebody
             client.kill()
-            crashed = self.wait_for_crash(offset, 1)
+            crashed = self.crashes(offset, 1)
         elif action == "kill" and client.report != "done":
-            crashed = self.wait_for_crash(offset, 2)
+            crashed = self.crashes(offset, 2)
         reached = crashed or f'at "{point}"' in self.server.log_since(offset)
         name = f"{action} at a fault point" if reached else "fault point not reached"
         self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
+
+    def crashes(self, offset, patience):
+        """Until then; or later, if a process was killed by then."""
+        return self.wait_for_crash(offset, patience) or self.is_killed(offset) and self.wait_for_crash(offset)
 
     def is_killed(self, offset):
         return "terminated by signal 9" in self.server.log_since(offset)
@@ -199,7 +203,7 @@ class Nemesis(Upheavals):
             time.sleep(0.01)
         self.server.configure(fault="")
         crashed = False
-        while self.wait_for_crash(offset, 0.3):  # until all have read that it is over
+        while self.crashes(offset, 0.3 if crashed or action != "kill" else 1.5):  # until all have read that it is over
             crashed, offset_after = True, self.server.log_size()
             if not self.wait_for_crash(offset_after, 0.3):
                 break

@@ -56,5 +56,6 @@ def may_have_key(checker, job, refusal):
     ended = [end.end for end in ends_of(job) if end.status == "committed"]
     server = checker.history.clock  # which may have been set back since
     set_back = max(0, server.most(enqueue.t_return) - server.least(refusal.t_invoke, refusal.t_return))
-    until = max(min(ended, default=FOREVER), enqueue.t_return + enqueue.unique_for + set_back + clock.SLACK)
+    window = enqueue.unique_for and enqueue.unique_for + set_back + clock.SLACK
+    until = max(min(ended, default=FOREVER), enqueue.t_return + window)
     return bool(job.revivals) or until >= refusal.t_invoke
