@@ -8,9 +8,10 @@ from clients import now
 from server import START_PATIENCE, Failed, Lost
 
 NO_ROOM = re.compile("No space left|Check free disk space")
-# What a script beside the run may meet when the server has a fault of another kind.
+# What a script beside the run may meet when the server has a fault of another kind, or is small.
 MEANWHILE = re.compile("terminating connection|server closed|connection to server|database system is|fault at|out of memory at"
-                       "|No space left|being accessed by other users|due to user request|not currently accepting")
+                       "|No space left|being accessed by other users|due to user request|not currently accepting"
+                       "|states of jobs is used up|too many leases")
 USE = """
 CREATE EXTENSION onceq;
 SELECT onceq.create_queue('plain');
