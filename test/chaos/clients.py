@@ -183,8 +183,11 @@ class Client:
             os.write(self.reports, f"{self.name} {end}\n".encode())
 
     def leave_transaction(self):
-        if self.connection is not None and self.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            self.rollback(self.tx)
+        while self.connection is not None and self.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            try:
+                self.rollback(self.tx)
+            except Failed:  # cancelled before it had begun
+                pass
 
     def connect(self):
         self.connection, self.session = self.new_session()
