@@ -162,6 +162,7 @@ begin_segment(void *argument)
 	run.found_segment = find_due_segment(run.queue, run.segment);
 	if (!run.found_segment)
 		return;
+	run.copied.next = run.segment.archived_below;
 	base::MemoryContextScope const scope(run.segment_context);
 	run.ends = {};
 	store::begin_ends(run.ends);
@@ -198,7 +199,7 @@ copy_batch(void *argument)
 	Oid const role = get_role_oid(NameStr(run.archive.owner), false);
 	core::SegmentNumber const tables = run.segment.number;
 	core::SegmentNumber const number = tables < 0 ? store::remains_of(tables) : tables;
-	JobRange const range{Max(run.segment.archived_below, core::first_id_of(number)), core::last_id_of(number)};
+	JobRange const range{Max(run.copied.next, core::first_id_of(number)), core::last_id_of(number)};
 	run.copied = copy_jobs(run.queue, role, run.table, run.ends, tables, &range, 1, batch_size);
 	store::mark_archived(run.id, run.segment.number, run.copied.next,
 						 run.copied.all ? base::now_wall() : core::wall_never);
@@ -275,31 +276,15 @@ has_to_stop(Handover const &run)
 	return run.means.is_over() || base::now_monotonic().us - run.begun.us > run.means.patience;
 }
 
+// One after the other, until all is copied or time is up.
 bool
-copy_segment(Handover &run, base::Failure &failure)
+copy_batches(Handover &run, void (*batch)(void *), base::Failure &failure)
 {
 	run.copied.all = false;
 	while (!run.copied.all && !has_to_stop(run))
 	{
 		core::Monotonic const began = base::now_monotonic();
-		if (!run.means.carry_out(copy_batch, &run, failure))
-			return false;
-		run.segment.archived_below = run.copied.next;
-		run.jobs += run.copied.jobs;
-		show_batch(run.place, run.copied.jobs);
-		keep_to_speed(began);
-	}
-	return true;
-}
-
-bool
-copy_all_stragglers(Handover &run, base::Failure &failure)
-{
-	run.copied.all = false;
-	while (!run.copied.all && !has_to_stop(run))
-	{
-		core::Monotonic const began = base::now_monotonic();
-		if (!run.means.carry_out(copy_stragglers, &run, failure))
+		if (!run.means.carry_out(batch, &run, failure))
 			return false;
 		run.jobs += run.copied.jobs;
 		show_batch(run.place, run.copied.jobs);
@@ -317,7 +302,7 @@ copy_segments(Handover &run, base::Failure &failure)
 			return false;
 		if (!run.found_segment)
 			return true;
-		if (!copy_segment(run, failure))
+		if (!copy_batches(run, copy_batch, failure))
 			return false;
 	}
 	return true;
@@ -329,7 +314,7 @@ conduct(void *argument)
 	Handover &run = *static_cast<Handover *>(argument);
 	base::Failure &failure = run.outcome.failure;
 	show_phase(run.place, Phase::copying_jobs);
-	bool const succeeded = copy_segments(run, failure) && copy_all_stragglers(run, failure) &&
+	bool const succeeded = copy_segments(run, failure) && copy_batches(run, copy_stragglers, failure) &&
 						   run.means.carry_out(record_success, &run, failure);
 	run.outcome.ending = succeeded ? Ending::done : Ending::failed;
 	run.outcome.rows = run.jobs;
