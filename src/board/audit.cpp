@@ -33,8 +33,7 @@ struct Suspect
 	core::JobState was;
 	bool exists;
 	bool ended;
-	int priority;
-	core::Wall run_at;
+	store::JobHead head;
 };
 
 struct Audit
@@ -57,16 +56,6 @@ is_as_expected(core::JobState is, core::JobState expected)
 }
 
 bool
-read_suspect(store::Job const &job, void *argument)
-{
-	Suspect &suspect = *static_cast<Suspect *>(argument);
-	suspect.exists = true;
-	suspect.priority = job.priority;
-	suspect.run_at = job.run_at;
-	return false;
-}
-
-bool
 mark_ended(store::End const &end, void *argument)
 {
 	Audit &audit = *static_cast<Audit *>(argument);
@@ -83,9 +72,9 @@ settle_suspect(Audit &audit, Suspect const &suspect)
 	// Dead, and blocks its ordering key: that is a state of its own.
 	bool const blocks = history.last == store::Outcome::dead && history.due_at == core::wall_never;
 	bool const live = suspect.exists && !suspect.ended && (!history.is_finished() || blocks);
-	core::Wall const due = history.any ? history.due_at : suspect.run_at;
+	core::Wall const due = history.due(suspect.head.run_at);
 	// A commit may have made it ready by the clock, above the watermark.
-	core::JobState const is = settle_job(suspect.seized, live, history.any, suspect.priority,
+	core::JobState const is = settle_job(suspect.seized, live, history.any, suspect.head.priority,
 										 due <= base::now_wall() ? core::wall_always : due);
 	if (!is_as_expected(suspect.was, is))
 		audit.visit({suspect.id, suspect.was, is}, audit.argument);
@@ -99,8 +88,7 @@ settle_suspects(Audit &audit)
 		return;
 	FAULT_POINT("audit: after seize");
 	for (int i = 0; i < audit.count; i++)
-		store::read_jobs(audit.queue.id, audit.suspects[i].id, audit.suspects[i].id, read_suspect,
-						 &audit.suspects[i]);
+		audit.suspects[i].exists = store::read_head(audit.queue.id, audit.suspects[i].id, audit.suspects[i].head);
 	store::read_ends(audit.queue.id, core::segment_of(audit.suspects[0].id), mark_ended, &audit);
 	for (int i = 0; i < audit.count; i++)
 		settle_suspect(audit, audit.suspects[i]);
@@ -112,7 +100,7 @@ suspect_jobs(Audit &audit, core::JobId first, int length)
 {
 	for (core::JobId id = first; id < first + length; id++)
 	{
-		Suspect suspect{id, nullptr, core::JobState::none, false, false, 0, core::wall_always};
+		Suspect suspect{id, nullptr, core::JobState::none, false, false, {}};
 		suspect.seized = seize_job(audit.handle, id, suspect.was);
 		if (suspect.seized == nullptr)
 			continue;

@@ -63,7 +63,7 @@ state_when_due(Builder &builder, core::Wall due, int priority)
 }
 
 void
-add_job(store::ScannedJob const &job, void *argument)
+add_job(store::JobHead const &job, void *argument)
 {
 	Builder &builder = *static_cast<Builder *>(argument);
 	builder.board.has_keys |= job.has_key;
@@ -120,18 +120,6 @@ apply_outcome(store::StoredOutcome const &outcome, void *argument)
 	return true;
 }
 
-struct Priority
-{
-	int value;
-};
-
-bool
-take_priority(store::Job const &job, void *argument)
-{
-	static_cast<Priority *>(argument)->value = job.priority;
-	return false;
-}
-
 // Whether the job is dead, and blocks no key; else due_at is what was said of it last.
 bool
 is_dead(Builder const &builder, int32 queue, FailedJob &job)
@@ -155,9 +143,9 @@ apply_failed(Builder &builder, int32 queue)
 		if (builder.board.map.state(builder.pool, job->id) == core::JobState::none ||
 			is_dead(builder, queue, *job))
 			continue;
-		Priority priority{0};
-		store::read_jobs(queue, job->id, job->id, take_priority, &priority);
-		set_state(builder, job->id, state_when_due(builder, job->due_at, priority.value), true);
+		store::JobHead head{};
+		store::read_head(queue, job->id, head);
+		set_state(builder, job->id, state_when_due(builder, job->due_at, head.priority), true);
 	}
 }
 

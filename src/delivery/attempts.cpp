@@ -19,13 +19,6 @@ struct Attempts
 	int highest; // of those that have ended
 };
 
-bool
-note_exists(store::Job const &, void *argument)
-{
-	*static_cast<bool *>(argument) = true;
-	return false;
-}
-
 void
 put_attempt(ReturnSetInfo *result, Attempt const &attempt, text *error)
 {
@@ -80,10 +73,8 @@ ONCEQ_FUNCTION(onceq_job_attempts)
 	InitMaterializedSRF(fcinfo, 0);
 	core::JobId const id = PG_GETARG_INT64(1);
 	Looker looker{queue, board_of(queue), {-1, {}}, nullptr, false};
-	bool exists = false;
-	if (id > 0)
-		store::read_jobs(queue.id, id, id, note_exists, &exists);
-	if (!exists)
+	store::JobHead job;
+	if (id < 1 || !store::read_head(queue.id, id, job))
 		PG_RETURN_NULL();
 	// The board first: an attempt that ends meanwhile is seen twice, and not missed.
 	Attempts attempts{reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), 0};

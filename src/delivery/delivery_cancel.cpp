@@ -28,13 +28,6 @@ is_available(core::JobState state)
 	return state == core::JobState::waiting || state == core::JobState::blocked || core::is_ready(state);
 }
 
-bool
-note_row(store::Job const &, void *argument)
-{
-	*static_cast<bool *>(argument) = true;
-	return false;
-}
-
 void
 append_cancelled(int32 queue, core::JobId id, int attempt, char const *worker)
 {
@@ -43,7 +36,6 @@ append_cancelled(int32 queue, core::JobId id, int attempt, char const *worker)
 	row.last_id = id;
 	row.outcome = store::Outcome::cancelled;
 	row.attempt = attempt;
-	row.due_at = core::wall_always;
 	row.worker = worker;
 	FAULT_POINT("cancel: after ask");
 	store::append_outcomes(queue, &row, 1);
@@ -94,9 +86,8 @@ cancel_running(catalog::Queue const &queue, core::JobId id)
 Cancelled
 judge_owned(catalog::Queue const &queue, core::JobId id)
 {
-	bool exists = false;
-	store::read_jobs(queue.id, id, id, note_row, &exists);
-	bool const unfinished = exists && !store::read_history(queue.id, id).is_finished();
+	store::JobHead job;
+	bool const unfinished = store::read_head(queue.id, id, job) && !store::read_history(queue.id, id).is_finished();
 	return unfinished ? Cancelled::in_other_hands : Cancelled::ended;
 }
 

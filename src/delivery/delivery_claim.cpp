@@ -251,7 +251,7 @@ visit_job(store::Job const &job, void *argument)
 	bool const visible = claim.fixed_snapshot == nullptr || !TransactionIdIsNormal(job.xmin) ||
 						 !XidInMVCCSnapshot(job.xmin, claim.fixed_snapshot);
 	store::History const &history = claim.history;
-	core::Wall const due = history.any ? history.due_at : job.run_at;
+	core::Wall const due = history.due(job.run_at);
 	if (history.is_finished())
 		return true; // absent
 	claim.present.add(number);

@@ -27,40 +27,20 @@ struct Promotion
 };
 
 bool
-take_priority(store::Job const &job, void *argument)
-{
-	*static_cast<int *>(argument) = job.priority;
-	return false;
-}
-
-bool
 visit_due(core::JobId id, core::Wall, void *argument)
 {
 	Promotion &promotion = *static_cast<Promotion *>(argument);
 	CHECK_FOR_INTERRUPTS();
-	int priority = 0;
-	store::read_jobs(promotion.queue.id, id, id, take_priority, &priority);
+	store::JobHead head{};
+	store::read_head(promotion.queue.id, id, head);
 	FAULT_POINT("due: before promote");
 	{
 		board::Locked board(promotion.board.index);
 		promotion.complete =
-			board.stands_for(promotion.board.key) && core::promote(*board, board::pool(), id, priority);
+			board.stands_for(promotion.board.key) && core::promote(*board, board::pool(), id, head.priority);
 	}
 	board::wake_claimers(promotion.board.index, 1);
 	return promotion.complete;
-}
-
-struct Plain
-{
-	int priority;
-	core::Wall run_at;
-};
-
-bool
-take_plain(store::Job const &job, void *argument)
-{
-	*static_cast<Plain *>(argument) = {job.priority, job.run_at};
-	return false;
 }
 
 core::Microseconds
@@ -109,9 +89,9 @@ void
 let_out(Promotion &promotion, core::JobId id, core::Wall watermark)
 {
 	store::History const history = store::read_history(promotion.queue.id, id);
-	Plain job{0, core::wall_never};
-	store::read_jobs(promotion.queue.id, id, id, take_plain, &job);
-	if ((history.any ? history.due_at : job.run_at) > watermark)
+	store::JobHead job{id, core::wall_never, 0, false};
+	store::read_head(promotion.queue.id, id, job);
+	if (history.due(job.run_at) > watermark)
 		return;
 	FAULT_POINT("spread: before promote");
 	{

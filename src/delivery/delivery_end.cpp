@@ -126,7 +126,6 @@ ack(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSet con
 	board::end_at_commit(lease.board, lease.token, jobs, core::Ending::succeeded, core::wall_always);
 	store::NewOutcome like{};
 	like.outcome = store::Outcome::acked;
-	like.due_at = core::wall_always;
 	like.worker = lease.holder.worker;
 	Rows rows{static_cast<store::NewOutcome *>(palloc(sizeof(store::NewOutcome) * jobs.size())), 0};
 	lease.runs().for_each(jobs, [&](core::LeasedIds const &ids) { add_run(rows, ids, like); });
@@ -178,7 +177,7 @@ fail_job(board::LeaseCopy const &lease, catalog::Queue const &queue, core::JobSe
 		 FailedAttempt const &failed, text const *detail)
 {
 	core::LeasedIds const ids = one_job(lease, job);
-	bool const blocks = failed.dead && lease.keyed.includes(job) && !queue.continues_after_dead_key && key_limit(queue) == 1;
+	bool const blocks = failed.dead && lease.keyed.includes(job) && dead_jobs_block(queue);
 	core::Ending const dead = blocks ? core::Ending::dead_and_blocks : core::Ending::dead;
 	board::end_at_commit(lease.board, lease.token, job, failed.dead ? dead : core::Ending::failed, failed.due);
 	store::NewOutcome const row{ids.first,

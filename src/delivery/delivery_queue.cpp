@@ -22,7 +22,6 @@ cancel_run(core::Seized const &seized, void *argument)
 		row.first_id = id;
 		row.last_id = id + step - 1;
 		row.outcome = store::Outcome::cancelled;
-		row.due_at = core::wall_always;
 		store::append_outcomes(*static_cast<int32 *>(argument), &row, 1);
 	}
 }

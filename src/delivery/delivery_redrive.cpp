@@ -34,19 +34,6 @@ may_have_ended(core::JobState state)
 	return state == core::JobState::none || state == core::JobState::blocked;
 }
 
-struct DeadJob
-{
-	bool exists;
-	int priority;
-};
-
-bool
-visit_dead_job(store::Job const &job, void *argument)
-{
-	*static_cast<DeadJob *>(argument) = {true, job.priority};
-	return false;
-}
-
 core::Wall
 next_due(Redrive const &redrive)
 {
@@ -101,9 +88,8 @@ redrive_job(Redrive &redrive, core::JobId id, core::JobState &is)
 	if (seized == nullptr)
 		return false;
 	store::History const history = store::read_history(queue, id);
-	DeadJob job{false, 0};
-	store::read_jobs(queue, id, id, visit_dead_job, &job);
-	if (!may_live_again(history) || !job.exists)
+	store::JobHead job;
+	if (!may_live_again(history) || !store::read_head(queue, id, job))
 	{
 		board::give_back(seized); // others redrove it meanwhile, and it has ended again, or waits for its key's turn
 		return false;

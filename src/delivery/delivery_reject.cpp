@@ -19,19 +19,6 @@ struct RejectJobs
 	text const *error; // nullptr: none
 };
 
-struct Row
-{
-	bool exists;
-	bool keyed;
-};
-
-bool
-visit_row(store::Job const &job, void *argument)
-{
-	*static_cast<Row *>(argument) = {true, job.ordering_key != nullptr};
-	return false;
-}
-
 void
 append_dead(RejectJobs const &jobs, core::JobId id, int attempt, bool blocks)
 {
@@ -57,14 +44,13 @@ reject_selected(core::JobId id, void *argument)
 	if (seized == nullptr)
 		return false;
 	store::History const history = store::read_history(queue.id, id);
-	Row row{false, false};
-	store::read_jobs(queue.id, id, id, visit_row, &row);
-	if (!row.exists || history.is_finished()) // dead, and blocks its key
+	store::JobHead job;
+	if (!store::read_head(queue.id, id, job) || history.is_finished()) // dead, and blocks its key
 	{
 		board::give_back(seized);
 		return false;
 	}
-	bool const blocks = row.keyed && !queue.continues_after_dead_key && key_limit(queue) == 1;
+	bool const blocks = job.has_key && dead_jobs_block(queue);
 	int const attempt = history.failed_attempts + 1;
 	append_dead(jobs, id, attempt, blocks);
 	board::bury_at_commit(seized, blocks);

@@ -23,36 +23,23 @@ struct RescheduleJobs
 struct Standing
 {
 	bool unfinished;
-	int priority;
-	core::Wall due;
+	store::JobHead job;
 	store::History history;
 };
-
-bool
-visit_row(store::Job const &job, void *argument)
-{
-	Standing &standing = *static_cast<Standing *>(argument);
-	standing.unfinished = true;
-	standing.priority = job.priority;
-	standing.due = job.run_at;
-	return false;
-}
 
 Standing
 read_standing(catalog::Queue const &queue, core::JobId id)
 {
-	Standing standing{false, 0, core::wall_always, store::read_history(queue.id, id)};
-	store::read_jobs(queue.id, id, id, visit_row, &standing);
-	standing.unfinished = standing.unfinished && !standing.history.is_finished();
-	if (standing.history.any)
-		standing.due = standing.history.due_at;
+	Standing standing{false, {}, store::read_history(queue.id, id)};
+	standing.unfinished = store::read_head(queue.id, id, standing.job) && !standing.history.is_finished();
 	return standing;
 }
 
 bool
 is_to_change(RescheduleJobs const &jobs, Standing const &standing)
 {
-	bool const is_so = jobs.due == core::wall_always ? standing.due <= jobs.now : standing.due == jobs.due;
+	core::Wall const due = standing.history.due(standing.job.run_at);
+	bool const is_so = jobs.due == core::wall_always ? due <= jobs.now : due == jobs.due;
 	return standing.unfinished && !is_so;
 }
 
@@ -90,7 +77,7 @@ reschedule_selected(core::JobId id, void *argument)
 		return false;
 	}
 	append_rescheduled(jobs, id, standing.history);
-	board::revive_at_commit(seized, standing.priority, jobs.due);
+	board::revive_at_commit(seized, standing.job.priority, jobs.due);
 	return true;
 }
 

@@ -98,27 +98,12 @@ let_others_end(Attempt const &attempt, store::KeyRow const &row)
 	return true;
 }
 
-struct DueTime
-{
-	core::Wall at;
-};
-
-bool
-take_due(store::Job const &job, void *argument)
-{
-	static_cast<DueTime *>(argument)->at = job.run_at;
-	return false;
-}
-
 core::Wall
 due_of(int32 queue, core::JobId id)
 {
-	store::History const history = store::read_history(queue, id);
-	if (history.any)
-		return history.due_at;
-	DueTime due{core::wall_always};
-	store::read_jobs(queue, id, id, take_due, &due);
-	return due.at;
+	store::JobHead job{id, core::wall_always, 0, false};
+	store::read_head(queue, id, job);
+	return store::read_history(queue, id).due(job.run_at);
 }
 
 // The new job takes the place of one that this transaction owns: reserved, or seized.
@@ -138,7 +123,6 @@ replace_job(Attempt const &attempt, core::JobId old, store::NewJob &job)
 	row.first_id = old;
 	row.last_id = old;
 	row.outcome = store::Outcome::cancelled;
-	row.due_at = core::wall_always;
 	row.detail = cstring_to_text(detail);
 	store::append_outcomes(queue, &row, 1);
 	FAULT_POINT("unique: after replace");

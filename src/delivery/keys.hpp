@@ -16,6 +16,13 @@ key_limit(catalog::Queue const &queue)
 	return Max(queue.max_running_per_key, 1);
 }
 
+// A dead job with a key is in the way of the others.
+inline bool
+dead_jobs_block(catalog::Queue const &queue)
+{
+	return !queue.continues_after_dead_key && key_limit(queue) == 1;
+}
+
 // A job of this provisional lease, the number-th, has a key: whether it may be handed over.
 core::Turn take_turn(catalog::Queue const &queue, board::Handle const &board, core::LeaseSlot &lease,
 					 core::Token token, int number, store::Job const &job);

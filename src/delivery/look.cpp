@@ -235,7 +235,7 @@ describe_job(Looker &looker, store::Job const &job, char const **state)
 
 	Live const live = look_at_board(looker.board, job.id);
 	store::History const history = store::read_history(looker.queue.id, job.id);
-	core::Wall const due = history.any ? history.due_at : job.run_at;
+	core::Wall const due = history.due(job.run_at);
 	int const allowed = job.options.max_attempts > 0 ? job.options.max_attempts : looker.queue.max_attempts;
 	filler.set(info_max_attempts, Int32GetDatum(history.fresh_from + allowed));
 	filler.set(info_attempt, Int32GetDatum(history.failed_attempts));

@@ -174,7 +174,7 @@ struct NewOutcome
 	core::JobId last_id;
 	Outcome outcome;
 	int attempt;
-	core::Wall due_at; // wall_always: none, or at once; wall_never: dead, and blocks its ordering key
+	core::Wall due_at = core::wall_always; // none, or at once; wall_never: dead, and blocks its ordering key
 	char const *worker; // nullptr or empty: none
 	text const *detail; // nullptr: none; at most detail_length_max bytes are kept
 	core::Wall at = core::wall_always; // wall_always: now
@@ -209,7 +209,19 @@ using VisitJob = bool (*)(Job const &job, void *argument);
 void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument,
 			   Wait wait = Wait::yes);
 
-// The same, in the tables of this number: stay, remains, or the segment itself.
+// What the state of a job follows from.
+struct JobHead
+{
+	core::JobId id;
+	core::Wall run_at; // wall_always: at once
+	int priority;
+	bool has_key;
+};
+
+// Of one job, as read_jobs finds it; false: it is not there, and head is left alone.
+bool read_head(int32 queue, core::JobId id, JobHead &head);
+
+// The same as read_jobs, in the tables of this number: stay, remains, or the segment itself.
 void read_jobs_in(int32 queue, core::SegmentNumber tables, core::JobId first, core::JobId last, VisitJob visit,
 				  void *argument);
 
@@ -237,6 +249,13 @@ struct History
 	is_finished() const
 	{
 		return any && (last == Outcome::dead || last == Outcome::cancelled);
+	}
+
+	// When the job is due that was enqueued to run at this time.
+	core::Wall
+	due(core::Wall run_at) const
+	{
+		return any ? due_at : run_at;
 	}
 };
 History read_history(int32 queue, core::JobId id);
@@ -280,16 +299,9 @@ void read_ends_near(int32 queue, core::JobId id, bool only, VisitEnd visit, void
 bool read_result(int32 queue, core::JobId id, Datum *result);
 bool read_result_in(int32 queue, core::SegmentNumber tables, core::JobId id, Datum *result);
 
-// Every job of a segment under the active snapshot, in the order of the table: what its state follows from.
-struct ScannedJob
-{
-	core::JobId id;
-	core::Wall run_at; // wall_always: at once
-	int priority;
-	bool has_key;
-};
-using VisitScannedJob = void (*)(ScannedJob const &job, void *argument);
-void scan_jobs(int32 queue, core::SegmentNumber segment, VisitScannedJob visit, void *argument);
+// Every job of a segment under the active snapshot, in the order of the table.
+using VisitHead = void (*)(JobHead const &job, void *argument);
+void scan_jobs(int32 queue, core::SegmentNumber segment, VisitHead visit, void *argument);
 
 struct StoredOutcome
 {

@@ -71,11 +71,11 @@ job_in(TupleTableSlot *slot)
 }
 
 // Column by column, because most are null: a rebuild reads every job of the backlog.
-ScannedJob
-scanned_job(HeapTuple row, TupleDesc desc)
+JobHead
+head_in(HeapTuple row, TupleDesc desc)
 {
 	bool is_null;
-	ScannedJob job{};
+	JobHead job{};
 	job.id = DatumGetInt64(heap_getattr(row, job_id, desc, &is_null));
 	Datum const run_at = heap_getattr(row, job_run_at, desc, &is_null);
 	job.run_at = is_null ? core::wall_always : core::Wall{DatumGetTimestampTz(run_at)};
@@ -176,6 +176,26 @@ read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void
 {
 	IndexScan scan(queue, core::segment_of(first), &Tables::jobs, &Tables::jobs_by_id, wait);
 	read_by_id(scan, first, last, visit, argument);
+}
+
+bool
+read_head(int32 queue, core::JobId id, JobHead &head)
+{
+	struct Found
+	{
+		JobHead *head;
+		bool is;
+	} found{&head, false};
+	read_jobs(
+		queue, id, id,
+		[](Job const &job, void *argument) {
+			Found &wanted = *static_cast<Found *>(argument);
+			*wanted.head = {job.id, job.run_at, job.priority, job.ordering_key != nullptr};
+			wanted.is = true;
+			return false;
+		},
+		&found);
+	return found.is;
 }
 
 void
@@ -300,14 +320,14 @@ read_result_in(int32 queue, core::SegmentNumber tables, core::JobId id, Datum *r
 }
 
 void
-scan_jobs(int32 queue, core::SegmentNumber segment, VisitScannedJob visit, void *argument)
+scan_jobs(int32 queue, core::SegmentNumber segment, VisitHead visit, void *argument)
 {
 	TableScan scan(queue, segment, &Tables::jobs);
 	scan.begin(GetActiveSnapshot());
 	while (HeapTuple const row = scan.next_tuple())
 	{
 		CHECK_FOR_INTERRUPTS();
-		visit(scanned_job(row, scan.desc()), argument);
+		visit(head_in(row, scan.desc()), argument);
 	}
 }
 
