@@ -116,6 +116,15 @@ SELECT ordering_take(20);
 SELECT ordering_done('e5');
 SELECT * FROM ordering_now;
 
+-- a higher limit holds for jobs that wait already
+
+SELECT onceq.create_queue('ordering.raised', lease => '10 min');
+SELECT count(onceq.enqueue('ordering.raised', to_jsonb('g' || i), ordering_key => 'a')) FROM generate_series(1, 3) i;
+SELECT payload FROM onceq.claim('ordering.raised', 9);
+SELECT onceq.alter_queue('ordering.raised', max_running_per_key => 2);
+SELECT payload FROM onceq.claim('ordering.raised', 9, wait => '30 s');
+SELECT payload FROM onceq.claim('ordering.raised', 9);
+
 -- ---- arguments
 
 \set VERBOSITY sqlstate

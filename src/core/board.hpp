@@ -92,7 +92,7 @@ struct Board
 	BoardCounters counters;
 	StateMap map;
 	KeyTable keys;
-	std::int32_t key_limit;     // jobs of one key that may run at once, as the last claim said
+	std::int32_t key_limit;     // jobs of one key that may run at once, as was said last
 	bool has_keys;              // when it was built, a job had an ordering key
 	bool keys_are_in_doubt;     // blocked jobs may wait for one that has left without a word
 };

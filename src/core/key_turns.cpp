@@ -104,14 +104,22 @@ publish_keyed(Board &board, FramePool &pool, JobId id, int priority, Wall due, K
 	publish(board, pool, id, id, priority, due);
 }
 
-Turn
-begin_turn(Board &board, FramePool &pool, LeaseSlot &lease, int job, JobId id, KeyHash key, int limit,
-		   KeyWalk &walk) noexcept
+void
+set_key_limit(Board &board, int limit) noexcept
 {
 	// What low says depends on it.
 	if ((limit == 1) != (board.key_limit == 1))
 		board.keys.forget_lows();
+	// Jobs that waited for the end of another of their key may begin now.
+	board.keys_are_in_doubt |= limit > board.key_limit && board.map.count(JobState::blocked) > 0;
 	board.key_limit = limit;
+}
+
+Turn
+begin_turn(Board &board, FramePool &pool, LeaseSlot &lease, int job, JobId id, KeyHash key, int limit,
+		   KeyWalk &walk) noexcept
+{
+	set_key_limit(board, limit);
 	KeyPlace place;
 	LeaseKeys *const keys = enter_key(board, pool, lease, key, place);
 	if (keys == nullptr)

@@ -40,6 +40,9 @@ enum class Turn : std::uint8_t {
 	refused // no memory; still leased
 };
 
+// So many jobs of a key may run at once, as the queue's options say now.
+void set_key_limit(Board &board, int limit) noexcept;
+
 // A claimer has learnt the key of a job it took: limit jobs of a key may run at once. Granted: nobody else
 // begins one beyond that; with a limit of 1 the walk over the lower ids has to prove that it is its turn.
 Turn begin_turn(Board &board, FramePool &pool, LeaseSlot &lease, int job, JobId id, KeyHash key, int limit,

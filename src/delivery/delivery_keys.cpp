@@ -211,7 +211,10 @@ clear_doubts(catalog::Queue const &queue, board::Handle const &handle)
 	Doubt doubt{handle};
 	{
 		board::Locked board(handle.index);
-		if (!board.stands_for(handle.key) || !board->keys_are_in_doubt)
+		if (!board.stands_for(handle.key))
+			return;
+		core::set_key_limit(*board, key_limit(queue));
+		if (!board->keys_are_in_doubt)
 			return;
 		board->keys_are_in_doubt = false;
 	}
