@@ -84,7 +84,7 @@ CREATE FUNCTION onceq.create_queue(
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_create_queue';
 COMMENT ON FUNCTION onceq.create_queue(text, interval, int, interval, float8, interval, float8, interval, interval, interval, interval,
 	text, int, int, int, interval, int, bool, interval, text, text, bool)
-	IS 'makes a queue, for superusers and members of onceq_admin; ranges of the options: lease 100 ms to 12 h, max_attempts 1 to 1000, backoff_base and backoff_max 0 to 366 days, backoff_factor 1 to 100, backoff_jitter 0 to 1, retention 0 to 100 years, segment_age 1 s to 10 years; soft_time_limit, hard_time_limit 100 ms to 12 h, on_dead_key block or continue, max_running, max_running_per_key, rate_limit and rate_burst 1 to 1,000,000, rate_period 1 ms to 1 day, priority_ageing 1 s to 366 days; NULL or 0: none; durable_leases: a claim returns only when its lease survives a crash; dead_letter_queue: a queue that gets a copy of each job that dies; archive_to: schema.table that finished jobs are copied to before they are dropped; errors: 22004, 22023, 42710 it exists, 42501, 0A000 in the script of an extension, 55000 not adopted';
+	IS 'makes a queue, for superusers and members of onceq_admin; ranges of the options: lease 100 ms to 12 h, max_attempts 1 to 1000, backoff_base and backoff_max 0 to 366 days, backoff_factor 1 to 100, backoff_jitter 0 to 1, retention 0 to 100 years, segment_age 1 s to 10 years; soft_time_limit, hard_time_limit 100 ms to 12 h, on_dead_key block or continue, max_running, max_running_per_key, rate_limit and rate_burst 1 to 1,000,000, rate_period 1 ms to 1 day, priority_ageing 1 s to 366 days; NULL or 0: none; durable_leases: a claim returns only when its lease survives a crash; dead_letter_queue: a queue that gets a copy of each job that dies; archive_to: schema.table that finished jobs are copied to before they are dropped; errors: 22004, 22023, 3F000, 42601, 42602, 42710 it exists, 42501, 0A000 in the script of an extension or archive_to in another database, 55000 not adopted';
 
 -- alter_queue(queue, options…): NULL leaves an option as it is.
 CREATE FUNCTION onceq.alter_queue(
@@ -112,7 +112,7 @@ CREATE FUNCTION onceq.alter_queue(
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_alter_queue';
 COMMENT ON FUNCTION onceq.alter_queue(text, interval, int, interval, float8, interval, float8, interval, interval, interval, interval,
 	text, int, int, int, interval, int, bool, interval, text, text)
-	IS 'changes options of a queue, for superusers and members of onceq_admin; NULL: unchanged; 0 or '''': takes a limit, priority_ageing, dead_letter_queue or archive_to away; applies to what happens after the commit; errors: 22004, 22023, 42704, 42501, 55000';
+	IS 'changes options of a queue, for superusers and members of onceq_admin; NULL: unchanged; 0 or '''': takes a limit, priority_ageing, dead_letter_queue or archive_to away; applies to what happens after the commit; errors: 22004, 22023, 3F000, 42601, 42602, 0A000, 42704, 42501, 55000';
 
 CREATE FUNCTION onceq.pause_queue(queue text) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_pause_queue';

@@ -49,7 +49,7 @@ CREATE FUNCTION onceq.set_archive_policy(
 	vacuum_after bool DEFAULT true
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_set_archive_policy';
 COMMENT ON FUNCTION onceq.set_archive_policy(regclass, name, interval, text, int, time, time, bool) IS
-'moves rows of a table whose age_column (timestamp with or without time zone, date) is more than older_than ago to another table, made like the source if it is missing; archive_to NULL: deletes them; for the owner of the table, as whom it will run; older_than 0 to 100 years; batch: rows of one transaction, 1 to 100000; not_before, not_after: time of the day of the server; vacuum_after: VACUUM (ANALYZE) after a run; replaces the policy that the table had; errors: 22004, 22023, 3F000, 42501, 42601, 42602, 42703, 42804, 42809, 42P01, 55000';
+'moves rows of a table whose age_column (timestamp with or without time zone, date) is more than older_than ago to another table, made like the source if it is missing; archive_to NULL: deletes them; for the owner of the table, as whom it will run; older_than 0 to 100 years; batch: rows of one transaction, 1 to 100000; not_before, not_after: time of the day of the server; vacuum_after: VACUUM (ANALYZE) after a run; replaces the policy that the table had; errors: 0A000, 22004, 22023, 3F000, 42501, 42601, 42602, 42703, 42804, 42809, 42P01, 55000';
 
 CREATE FUNCTION onceq.drop_archive_policy(source regclass)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'onceq_drop_archive_policy';

@@ -7,17 +7,15 @@
 #include "base/require.hpp"
 #include "base/wall.hpp"
 #include "catalog/identity.hpp"
+#include "catalog/options.hpp"
 #include "catalog/statement.hpp"
 
 extern "C" {
-#include <catalog/namespace.h>
 #include <catalog/pg_class.h>
 #include <catalog/pg_type.h>
-#include <nodes/primnodes.h>
 #include <utils/acl.h>
 #include <utils/date.h>
 #include <utils/lsyscache.h>
-#include <utils/varlena.h>
 }
 
 namespace onceq::archive {
@@ -72,14 +70,11 @@ name_archive(Policy &policy, text *name)
 	if (VARSIZE_ANY_EXHDR(name) == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("archive_to must not be empty"),
 						errhint("NULL lets old rows be deleted.")));
-	RangeVar const *const variable = makeRangeVarFromNameList(textToQualifiedNameList(name));
-	char const *const schema = variable->schemaname != nullptr
-								   ? variable->schemaname
-								   : get_namespace_name(get_rel_namespace(policy.source));
-	if (!OidIsValid(get_namespace_oid(schema, true)))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("schema \"%s\" does not exist", schema)));
-	namestrcpy(&policy.archive_schema, schema);
-	namestrcpy(&policy.archive_table, variable->relname);
+	RangeVar const *const archive = catalog::parse_archive_name(name);
+	namestrcpy(&policy.archive_schema, archive->schemaname != nullptr
+										   ? archive->schemaname
+										   : get_namespace_name(get_rel_namespace(policy.source)));
+	namestrcpy(&policy.archive_table, archive->relname);
 }
 
 core::Microseconds

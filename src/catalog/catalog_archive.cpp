@@ -7,7 +7,6 @@
 extern "C" {
 #include <catalog/namespace.h>
 #include <catalog/pg_type.h>
-#include <nodes/primnodes.h>
 #include <utils/varlena.h>
 }
 
@@ -24,15 +23,19 @@ archive_option()
 	return option;
 }
 
-void
-require_qualified(text *name)
-{
-	if (makeRangeVarFromNameList(textToQualifiedNameList(name))->schemaname == nullptr)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("archive_to names no schema"),
-						errhint("Name the table and its schema, such as \"public.old_jobs\".")));
-}
-
 } // namespace
+
+RangeVar *
+parse_archive_name(text *name)
+{
+	RangeVar *const archive = makeRangeVarFromNameList(textToQualifiedNameList(name));
+	if (archive->catalogname != nullptr)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("archive_to names a database"),
+						errhint("The archive is a table of this database: \"schema.table\".")));
+	if (archive->schemaname != nullptr && !OidIsValid(get_namespace_oid(archive->schemaname, true)))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("schema \"%s\" does not exist", archive->schemaname)));
+	return archive;
+}
 
 void
 record_archive(int32 queue, Options const &options)
@@ -46,7 +49,9 @@ record_archive(int32 queue, Options const &options)
 		execute("DELETE FROM onceq.job_archive WHERE queue_id = $1", {parameter(queue)});
 		return;
 	}
-	require_qualified(DatumGetTextPP(name.value));
+	if (parse_archive_name(DatumGetTextPP(name.value))->schemaname == nullptr)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("archive_to names no schema"),
+						errhint("Name the table and its schema, such as \"public.old_jobs\".")));
 	NameData owner;
 	namestrcpy(&owner, GetUserNameFromId(GetUserId(), false));
 	execute("INSERT INTO onceq.job_archive (queue_id, owner) VALUES ($1, $2) ON CONFLICT (queue_id)"

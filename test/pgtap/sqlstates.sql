@@ -5,7 +5,7 @@
 \pset format unaligned
 \pset tuples_only true
 
-SELECT plan(115);
+SELECT plan(127);
 SELECT onceq.create_queue('codes', max_attempts => 1);
 SELECT count(*) FROM onceq.enqueue_many('codes', '{1,2,3,4,5}');
 CREATE ROLE codes_nobody;
@@ -159,6 +159,9 @@ SELECT throws_ok('SELECT onceq.set_archive_policy(''codes'', ''none'', ''1 day''
 SELECT throws_ok('SELECT onceq.drop_archive_policy(''codes'')', '42704');
 SELECT throws_ok('CALL onceq.archive()', '25001');
 SELECT throws_ok('SELECT onceq.alter_queue(''codes'', archive_to => ''old_jobs'')', '22023', 'archive_to names no schema');
+SELECT throws_ok(format('SELECT onceq.%s', call), state) FROM (VALUES ('none.old_jobs', '3F000'), ('db.public.old_jobs', '0A000'),
+	('a.b.c.d', '42601'), ('public.', '42602')) names(name, state), LATERAL (VALUES (format('create_queue(''archived'', archive_to => %L)', name)),
+	(format('alter_queue(''codes'', archive_to => %L)', name)), (format('set_archive_policy(''codes'', ''at'', ''1 day'', archive_to => %L)', name))) calls(call);
 
 -- ---- 54000: attempts have an end, whatever max_attempts says
 
