@@ -13,10 +13,12 @@ import sys
 from collections import Counter, defaultdict
 
 import clock
-from history import COUNTED, FOREVER, TERMINAL, History, Intervals, cause_before, causes_of
+from clock import Intervals
+from history import History
 from limits import judge_limits
 from lives import Lives, revived_between
 from ordering import judge_order
+from records import COUNTED, FOREVER, TERMINAL, cause_before, causes_of
 from unique import judge_unique
 from waiting import Waits
 

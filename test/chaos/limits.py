@@ -1,7 +1,7 @@
 """R17: never more jobs of a queue, or of an ordering key, run than its limits say, as far as that is certain."""
 from collections import defaultdict
 
-from history import FOREVER, causes_of
+from records import FOREVER, causes_of
 
 
 def free_from(delivery):

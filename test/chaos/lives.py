@@ -2,7 +2,7 @@
 
 R1, R4, R6, R7 and R11 of such jobs are judged in checker.py; here is what only they have.
 """
-from history import COUNTED, FOREVER, causes_of
+from records import COUNTED, FOREVER, causes_of
 
 
 def revived_between(job, end, time):

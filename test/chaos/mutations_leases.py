@@ -1,7 +1,7 @@
 """Two holders, old tokens, attempts that are not counted."""
 from checker import Checker
-from history import COUNTED, causes_of
 from mutations import acked, breaks, unhurried
+from records import COUNTED, causes_of
 
 
 # ---- R5 overlap

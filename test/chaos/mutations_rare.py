@@ -1,6 +1,6 @@
 """Ways to spoil a history in which the clock was set, a database restored or a disk full; the promises hold there, too."""
-from history import FOREVER
 from mutations import MUTATIONS
+from records import FOREVER
 
 FULL = {"event": "full wal disk", "t_invoke": 60, "t_return": 61, "full": True, "calm_after": 7, "stops": "crash"}
 NO_ROOM = ('PANIC:  could not write to file "pg_wal/xlogtemp.4711": No space left on device',

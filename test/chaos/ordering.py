@@ -6,9 +6,9 @@ that a later job has run, or runs.
 """
 from collections import defaultdict
 
-from history import FOREVER
 from limits import free_from
 from lives import died_silently, published
+from records import FOREVER
 
 
 def judge_order(checker):

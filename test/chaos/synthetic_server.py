@@ -1,7 +1,7 @@
 """A perfect queue in virtual time: what synthetic.py's clients talk to. Each statement is one moment."""
 from dataclasses import dataclass, field, replace
 
-from history import TERMINAL
+from records import TERMINAL
 
 QUEUES = {
     "plain": {"retained": True, "max_attempts": 6, "lease": 1.0, "backoff": 0.05},

@@ -5,8 +5,8 @@ A job that is redriven has its key again, unless another has it by then: what co
 from collections import defaultdict
 
 import clock
-from history import FOREVER
 from lives import died_silently, published
+from records import FOREVER
 
 
 def judge_unique(checker):

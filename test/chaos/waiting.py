@@ -2,7 +2,7 @@
 from bisect import bisect_left
 from collections import defaultdict
 
-from history import FOREVER, TERMINAL
+from records import FOREVER, TERMINAL
 
 SCATTERED = 272  # jobs: a claim of more may get fewer although more are ready
 
