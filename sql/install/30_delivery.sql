@@ -218,6 +218,20 @@ COMMENT ON COLUMN onceq.queue_stats.held_back IS 'jobs that may have been runnin
 COMMENT ON COLUMN onceq.queue_stats.blocked IS 'jobs now that wait for an earlier one of their ordering key, and dead ones that others wait for';
 COMMENT ON COLUMN onceq.queue_stats.failed IS 'failed attempts, the last ones of dead jobs and those of expired leases included';
 
+CREATE FUNCTION onceq.list_memory(OUT setting text, OUT used bigint, OUT capacity bigint)
+RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 5 AS 'MODULE_PATHNAME', 'onceq_memory';
+COMMENT ON FUNCTION onceq.list_memory() IS 'rows of onceq.memory';
+REVOKE ALL ON FUNCTION onceq.list_memory() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION onceq.list_memory() TO onceq_monitor, onceq_operator, onceq_admin;
+
+CREATE VIEW onceq.memory AS SELECT * FROM onceq.list_memory();
+GRANT SELECT ON onceq.memory TO onceq_monitor, onceq_operator, onceq_admin;
+COMMENT ON VIEW onceq.memory IS
+'what is used now, in all databases, of the memory whose size a setting fixes at the start of the server: what needs more fails with 53400';
+COMMENT ON COLUMN onceq.memory.setting IS 'name of the setting';
+COMMENT ON COLUMN onceq.memory.used IS 'in use now, in the unit of the setting (onceq.state_memory: kB)';
+COMMENT ON COLUMN onceq.memory.capacity IS 'all there is, in the same unit';
+
 CREATE FUNCTION onceq.list_leases(OUT queue text, OUT worker text, OUT role oid, OUT pid int, OUT hold text,
 	OUT state text, OUT jobs int, OUT claimed_at timestamptz, OUT expires_in interval, OUT journalled bool)
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'onceq_leases';

@@ -383,6 +383,16 @@ wait_for_change(std::uint32_t index, core::Monotonic deadline)
 										PG_WAIT_EXTENSION);
 }
 
+int
+boards_in_use()
+{
+	base::LWLockScope registry(registry_lock(), LW_SHARED);
+	int count = 0;
+	for (std::uint32_t i = 0; i < shared->places; i++)
+		count += place[i].board.phase != core::BoardPhase::free;
+	return count;
+}
+
 std::uint64_t
 random_bits()
 {

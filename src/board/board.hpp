@@ -91,6 +91,9 @@ ConditionVariable &changed(std::uint32_t index);
 // and returns, so that its caller looks again; who is done calls ConditionVariableCancelSleep.
 bool wait_for_change(std::uint32_t index, core::Monotonic deadline);
 
+// Boards there are now, in all databases.
+int boards_in_use();
+
 // 64 bits nobody can guess.
 std::uint64_t random_bits();
 

@@ -33,6 +33,12 @@ class ProgressTable
 	void forget(std::uint32_t &chain, JobSet const &jobs) noexcept;
 
 	std::uint32_t
+	capacity() const noexcept
+	{
+		return capacity_;
+	}
+
+	std::uint32_t
 	in_use() const noexcept
 	{
 		return free_.in_use();

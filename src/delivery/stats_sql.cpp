@@ -3,9 +3,11 @@
 #include "base/clock.hpp"
 #include "base/owner.hpp"
 #include "base/require.hpp"
+#include "base/settings.hpp"
 #include "base/wall.hpp"
 #include "board/lease_copy.hpp"
 #include "delivery/delivery.hpp"
+#include "notify/slots.hpp"
 #include "store/store.hpp"
 
 extern "C" {
@@ -195,6 +197,31 @@ put_lease(ReturnSetInfo *result, catalog::Queue const &queue, SeenLease const &s
 	tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), nulls);
 }
 
+// ---- memory of fixed size
+
+void
+put_memory(ReturnSetInfo *result, char const *setting, int64 used, int64 capacity)
+{
+	Datum const values[] = {CStringGetTextDatum(setting), Int64GetDatum(used), Int64GetDatum(capacity)};
+	bool const nulls[lengthof(values)] = {};
+	tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), const_cast<bool *>(nulls));
+}
+
+int
+databases_in_use()
+{
+	int count = 0;
+	for (int i = 0; i < notify::slot_count(); i++)
+		count += OidIsValid(notify::read_slot(i).database);
+	return count;
+}
+
+constexpr int64
+kilobytes(std::uint32_t frames)
+{
+	return (int64{frames} * int64{core::frame_size} + 1023) / 1024;
+}
+
 } // namespace
 
 // list_queue_stats(): rows of the view queue_stats
@@ -223,6 +250,22 @@ ONCEQ_FUNCTION(onceq_leases)
 		catalog::Queue const queue = *found;
 		put_lease(reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), queue, *seen);
 	}
+	PG_RETURN_NULL();
+}
+
+// list_memory(): rows of the view memory
+ONCEQ_FUNCTION(onceq_memory)
+{
+	base::require_server();
+	InitMaterializedSRF(fcinfo, 0);
+	auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+	core::FramePool const &pool = board::pool();
+	core::LeaseTable &leases = board::leases();
+	put_memory(result, "onceq.state_memory", kilobytes(pool.in_use()), kilobytes(pool.capacity()));
+	put_memory(result, "onceq.lease_slots", leases.in_use(), leases.capacity());
+	put_memory(result, "onceq.progress_slots", leases.progress().in_use(), leases.progress().capacity());
+	put_memory(result, "onceq.max_queues", board::boards_in_use(), base::settings.max_queues);
+	put_memory(result, "onceq.max_databases", databases_in_use(), notify::slot_count());
 	PG_RETURN_NULL();
 }
 

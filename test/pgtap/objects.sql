@@ -22,7 +22,7 @@ SELECT set_eq($$ SELECT c.oid::regclass::text FROM pg_class c JOIN pg_extension 
 	ARRAY['onceq.queue', 'onceq.queue_id_seq', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.unique_key', 'onceq.lease_journal', 'onceq.consumer', 'onceq.consumer_id_seq', 'onceq.processed_event', 'onceq.archive_policy', 'onceq.archive_partition', 'onceq.job_archive'], 'pg_dump keeps the rows of the catalog');
 SELECT is_empty($$ SELECT c FROM pg_extension, unnest(extcondition) c WHERE extname = 'onceq' AND c <> '' AND c !~ '^WHERE EXISTS .* c.oid = (source|partition).$' $$, '… all of them, but for policies of tables that are gone');
 SELECT set_eq($$ SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'onceq'::regnamespace AND relkind NOT IN ('i', 'S', 'c') $$,
-	ARRAY['onceq.queue', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.unique_key', 'onceq.lease_journal', 'onceq.queues', 'onceq.queue_stats', 'onceq.leases', 'onceq.workers', 'onceq.worker_chores',
+	ARRAY['onceq.queue', 'onceq.id_ceiling', 'onceq.installation', 'onceq.segment', 'onceq.unique_key', 'onceq.lease_journal', 'onceq.queues', 'onceq.queue_stats', 'onceq.leases', 'onceq.memory', 'onceq.workers', 'onceq.worker_chores',
 		'onceq.consumer', 'onceq.processed_event', 'onceq.consumers', 'onceq.processed_events', 'onceq.processed_event_duplicates', 'onceq.archive_policy', 'onceq.archive_policies', 'onceq.archive_partition', 'onceq.archive_progress', 'onceq.job_archive', 'onceq.job_archives'],
 	'tables and views of schema onceq');
 SELECT is_empty($$ SELECT t.oid::regtype FROM pg_type t WHERE typnamespace = 'onceq'::regnamespace AND typtype NOT IN ('c', 'b') $$, 'no domains, enums or ranges');
@@ -75,7 +75,7 @@ SELECT set_eq($$ SELECT object, privilege FROM public_may WHERE object !~ '^func
 	$$ VALUES ('schema onceq', 'USAGE'), ('table onceq.archive_policies', 'SELECT'), ('table onceq.archive_progress', 'SELECT'), ('table onceq.job_archives', 'SELECT'), ('table onceq.queues', 'SELECT'), ('table onceq.consumers', 'SELECT'), ('table onceq.processed_events', 'SELECT'), ('table onceq.processed_event_duplicates', 'SELECT'), ('table onceq.queue_stats', 'SELECT'), ('table onceq.leases', 'SELECT'), ('table onceq.workers', 'SELECT'), ('type onceq.job_info', 'USAGE'), ('type onceq.claimed_job', 'USAGE') $$,
 	'PUBLIC may see the schema and the views that filter by themselves, and nothing else');
 SELECT set_eq($$ SELECT proname::text FROM pg_proc WHERE pronamespace = 'onceq'::regnamespace EXCEPT SELECT split_part(object, '.', 2) FROM public_may WHERE object ~ '^function' $$,
-	ARRAY['recover', 'maintain', 'list_worker_chores'], 'PUBLIC may call what checks privileges by itself, but not the chores');
+	ARRAY['recover', 'maintain', 'list_memory', 'list_worker_chores'], 'PUBLIC may call what checks privileges by itself, but not the chores');
 SELECT set_eq($$ SELECT nspname::text, grantee::regrole::text, privilege_type FROM pg_namespace, aclexplode(nspacl) WHERE nspname LIKE 'onceq%' AND grantee <> 0 AND grantee <> nspowner $$,
 	$$ VALUES ('onceq', 'onceq_owner', 'USAGE'), ('onceq_data', 'onceq_admin', 'USAGE') $$, 'schemas: nobody else, and nobody may create in them');
 SELECT is_empty($$ SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('onceq'::regnamespace, 'onceq_data'::regnamespace) AND relkind IN ('r', 'S', 't') AND relowner <> 'onceq_owner'::regrole $$,

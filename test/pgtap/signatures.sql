@@ -71,7 +71,7 @@ FROM pg_proc p WHERE p.pronamespace = 'onceq'::regnamespace;
 
 SELECT set_eq('SELECT name, arguments, result FROM made WHERE name NOT LIKE ''list\_%''', 'SELECT * FROM promised', 'functions, arguments, defaults and results are as promised');
 -- What the views are made of is nobody's to call, but it is there.
-SELECT set_eq('SELECT name FROM made WHERE name LIKE ''list\_%''', ARRAY['list_archive_progress', 'list_leases', 'list_queue_stats', 'list_worker_chores', 'list_workers'], 'functions behind the views');
+SELECT set_eq('SELECT name FROM made WHERE name LIKE ''list\_%''', ARRAY['list_archive_progress', 'list_leases', 'list_memory', 'list_queue_stats', 'list_worker_chores', 'list_workers'], 'functions behind the views');
 
 SELECT is_empty('SELECT name FROM made WHERE provolatile <> ''v''', 'all are volatile: none may be folded, or called twice or not at all');
 SELECT is_empty('SELECT name FROM made WHERE proparallel <> ''u''', 'all are parallel unsafe');
@@ -114,6 +114,7 @@ SELECT set_eq($$ SELECT c.relname::text, string_agg(a.attname, ' ' ORDER BY a.at
 		('processed_event_duplicates', 'consumer event_id times first_processed_at last_processed_at'),
 		('processed_events', 'consumer event_id topic processed_at'),
 		('leases', 'queue worker role pid hold state jobs claimed_at expires_in journalled'),
+		('memory', 'setting used capacity'),
 		('queue_stats', 'queue ready scheduled running oldest_ready_age enqueued claims delivered succeeded failed dead cancelled released expired restored held_back blocked'),
 		('queues', 'queue lease max_attempts backoff_base backoff_factor backoff_max backoff_jitter retention segment_age soft_time_limit hard_time_limit on_dead_key max_running max_running_per_key rate_limit rate_period rate_burst durable_leases priority_ageing dead_letter_queue archive_to paused created_at privileges'),
 		('worker_chores', 'database chore runs last_run duration_ms next_run failures last_error'),

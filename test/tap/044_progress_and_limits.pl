@@ -31,6 +31,7 @@ sub shown
 is(report($token, $ids[0], 1), 'ok', 'a first job reports');
 is(report($token, $ids[1], 2), 'ok', 'a second one');
 is(report($token, $ids[2], 3), '53400', 'a third one has no room');
+is(query($node, q{SELECT used, capacity FROM onceq.memory WHERE setting = 'onceq.progress_slots'}), '2|2', 'both are in use');
 my (undef, undef, $stderr) = $node->psql('postgres', "SELECT onceq.progress($token, $ids[2], 3)");
 like($stderr, qr/HINT:.*onceq\.progress_slots/, 'the hint names the setting');
 is(report($token, $ids[0], 10), 'ok', 'the others go on reporting');

@@ -32,6 +32,13 @@ sub state_of
 	  . query($node, "SELECT count(*), max(id) FROM onceq.jobs('$queue', count => 10000)");
 }
 
+# As onceq.memory tells: what is used, and how much there is.
+sub memory_of
+{
+	my ($setting) = @_;
+	return query($node, "SELECT used, capacity FROM onceq.memory WHERE setting = 'onceq.$setting'");
+}
+
 # Claims and acks with one lease at a time; returns how many.
 query($node, q{
 	CREATE PROCEDURE test.work(queue text, INOUT done bigint) LANGUAGE plpgsql AS $$
@@ -65,6 +72,9 @@ for my $queue (qw(mail other))
 	like($error, qr/53400/, "$queue: claims come to an end");
 	cmp_ok(scalar @{ $tokens{$queue} }, '>=', 7, "$queue: not too early");
 }
+is(memory_of('lease_slots'), query($node, 'SELECT count(*) FROM onceq.leases') . '|16', 'the view tells how many are in use');
+is(memory_of('max_queues'), '2|3', 'and queues');
+like(memory_of('max_databases'), qr/^[1-4]\|64$/, 'and databases');
 my $before = state_of('mail');
 used_up(q{SELECT * FROM onceq.claim('mail')}, 'lease_slots', 'a claim without a slot');
 is(state_of('mail'), $before, 'leaves nothing behind');
@@ -81,6 +91,7 @@ query($node, "SELECT onceq.release($_)") for splice @{ $tokens{other} };
 query($node, qq{SELECT onceq.drop_queue('$_')}) for qw(mail other);
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM onceq.queue'), 'dropped');
 is(query($node, 'SELECT count(*) FROM onceq.leases'), 0, 'no lease is left');
+is(memory_of('lease_slots'), '0|16', 'nor its slot');
 
 # ---- Queues in use.
 
@@ -108,6 +119,9 @@ until ($error || $calls > 500)
 	$error = complaint(q{BEGIN; SELECT count(onceq.enqueue('mail', '1', priority => i % 10, delay => CASE WHEN i % 2 = 0 THEN interval '1 h' END)) FROM generate_series(1, 5000) i; COMMIT});
 }
 like($error, qr/ERROR:\s+53400:.*\n(?:DETAIL:.*\n)?HINT:.*onceq\.state_memory/, 'an enqueue without memory');
+my ($used, $capacity) = split /\|/, memory_of('state_memory');
+cmp_ok($used, '<=', $capacity, 'no more is used than there is');
+cmp_ok($used, '>', $capacity * 3 / 4, 'and nearly all of it');
 $before = state_of('mail');
 used_up(q{BEGIN; SELECT count(onceq.enqueue('mail', '1', priority => i % 10, delay => CASE WHEN i % 2 = 0 THEN interval '1 h' END)) FROM generate_series(1, 5000) i; COMMIT},
 	'state_memory', 'and another one') for 1 .. 3;
@@ -121,6 +135,7 @@ my $token = query($node, q{SELECT token FROM onceq.claim('other')});
 is(query($node, "SELECT onceq.ack($token)"), 1, 'claims and acks of other queues go on');
 is(query($node, q{CALL test.work('mail', 0)}), $ready, 'and so do those of this one, until all are done');
 is(query($node, q{SELECT onceq.purge_queue('mail') > 0}), 't', 'the delayed ones can be purged');
+ok($node->poll_query_until('postgres', q{SELECT used < capacity / 2 FROM onceq.memory WHERE setting = 'onceq.state_memory'}), 'which gives memory back');
 audit_is_empty($node, 'mail', 'after all that');
 is(sqlstate_of($node, q{SELECT onceq.enqueue_many('mail', test.payloads(5000))}), '', 'then there is room again');
 is(query($node, q{CALL test.work('mail', 0)}), 5000, 'for jobs that are delivered');
