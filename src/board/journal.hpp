@@ -15,9 +15,9 @@ namespace onceq::board {
 // cannot be (session gone).
 void restore_leases(core::Board &board, std::uint32_t index, catalog::Queue const &queue);
 
-// Builds the board that a lease of this token will be on, if the journal knows the token and nobody has touched the
-// queue since the start; false: there is nothing to build. Errors as open().
-bool build_board_of(core::Token token);
+// Opens the board that a lease of this token will be on, which somebody else may have built since the lease was looked
+// for; false: the journal does not know the token. Errors as open().
+bool open_board_of(core::Token token);
 
 // Writes the leases that should be in the journal, deletes those that ended; returns when to look again.
 core::Microseconds keep_journal();

@@ -68,7 +68,7 @@ void
 look_up_lease(core::Token token, board::LeaseCopy &lease, catalog::Queue &queue)
 {
 	// It may be that nobody has built its board since the start of the server.
-	if (!find_lease(token, lease) && !(board::build_board_of(token) && find_lease(token, lease)))
+	if (!find_lease(token, lease) && !(board::open_board_of(token) && find_lease(token, lease)))
 		raise_lease_lost(token);
 	catalog::Queue const *const found = catalog::find_queue(lease.board.key.queue);
 	if (found == nullptr || found->dropped)
