@@ -159,7 +159,7 @@ stage_sql() {
 
 stage_isolation() {
 	regress isolation "$pgxs/src/test/isolation/pg_isolation_regress" testing \
-		isolation_regression_onceq "$inputs/test/isolation" "$@"
+		isolation_regression_onceq "$inputs/test/isolation" --temp-config="$inputs/test/isolation/onceq.conf" "$@"
 }
 
 # Every file gets a database of its own, so that it may commit.

@@ -354,6 +354,17 @@ take_turn(bool all)
 	owner.finish();
 }
 
+[[noreturn]] void
+raise_not_durable()
+{
+	char const *const hint = notify::absent_worker_hint(MyDatabaseId);
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the lease could not be made durable in time"),
+					errdetail("The onceq worker has not written it; no job was claimed."),
+					errhint("%s", hint != nullptr ? hint : "Try again; see onceq.workers.")));
+	pg_unreachable();
+}
+
 } // namespace
 
 core::Microseconds
@@ -379,17 +390,14 @@ wait_until_journalled(Handle const &board, core::Token token)
 	notify::wake_worker_to_journal(MyDatabaseId);
 	ConditionVariablePrepareToSleep(&changed(board.index));
 	// Of a queue that is dropped meanwhile the lease is gone.
-	while (core::owns(lease, token) &&
-		   lease.journal.load(std::memory_order_acquire) != core::LeaseJournal::written)
+	for (bool in_time = true; core::owns(lease, token);)
 	{
+		if (lease.journal.load(std::memory_order_acquire) == core::LeaseJournal::written)
+			break;
+		if (!in_time)
+			raise_not_durable();
 		FAULT_POINT("wait: for the journal");
-		if (wait_for_change(board.index, deadline))
-			continue;
-		char const *const hint = notify::absent_worker_hint(MyDatabaseId);
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the lease could not be made durable in time"),
-						errdetail("The onceq worker has not written it; no job was claimed."),
-						errhint("%s", hint != nullptr ? hint : "Try again; see onceq.workers.")));
+		in_time = wait_for_change(board.index, deadline);
 	}
 	ConditionVariableCancelSleep();
 }
