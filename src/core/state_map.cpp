@@ -6,6 +6,7 @@
 #endif
 
 #include <algorithm>
+#include <iterator>
 
 namespace onceq::core {
 
