@@ -6,7 +6,7 @@ use Test::More;
 use OnceqNode;
 
 my $node = start_node('primary', 'onceq.worker_naptime' => "'50ms'");
-query($node, q{SELECT onceq.create_queue('q', lease => '10 min', backoff_base => '0')});
+query($node, q{SELECT onceq.create_queue(name, lease => '10 min', backoff_base => '0') FROM unnest('{q,short}'::text[]) name});
 
 # Sets the clock in all processes; returns when a session that is open has it.
 my $session = session($node);
@@ -38,7 +38,7 @@ my $soon = query($node, q{SELECT onceq.enqueue('q', '"soon"', delay => '1 h')});
 my $late = query($node, q{SELECT onceq.enqueue('q', '"late"', delay => '3 h')});
 is(drain($node, 'q'), '', 'nothing is due');
 set_clock(2);
-ok($node->poll_query_until('postgres', q{SELECT ready = 1 FROM onceq.queue_stats}), 'what became due by the step is promoted');
+ok($node->poll_query_until('postgres', q{SELECT ready = 1 FROM onceq.queue_stats WHERE queue = 'q'}), 'what became due by the step is promoted');
 is(drain($node, 'q'), "$soon:1", 'and only that is delivered');
 query($node, 'CALL onceq.recover()');
 state_is($held, 'running', 'a lease does not run out');
@@ -46,15 +46,15 @@ is($session->query_safe("SELECT onceq.ack($token)"), 1, 'its holder acks');
 
 # ---- Back by two hours: what is due in one of them was due a moment ago
 
-$held = query($node, q{SELECT onceq.enqueue('q', '"held"')});
-$token = $session->query_safe(q{SELECT token FROM onceq.claim('q', lease => '500 ms')});
+$held = query($node, q{SELECT onceq.enqueue('short', '"held"')});
+$token = $session->query_safe(q{SELECT token FROM onceq.claim('short', lease => '500 ms')});
 my $was_due = query($node, q{SELECT onceq.enqueue('q', '"was due"', delay => '-0 s')});
 set_clock(0);
 my $plain = query($node, q{SELECT onceq.enqueue('q', '"plain"')});
 my $again = query($node, q{SELECT onceq.enqueue('q', '"one hour"', delay => '1 h')});
 state_is($again, 'scheduled', 'a job that would have been due before the step is not');
 is(drain($node, 'q'), in_order("$was_due:1", "$plain:1"), 'jobs without delay are delivered, whenever they were enqueued');
-delivers($node, 'q', ["$held:2"], 'a lease runs out in its time, though the clock says that it was granted in the future');
+delivers($node, 'short', ["$held:2"], 'a lease runs out in its time, though the clock says that it was granted in the future');
 state_is($late, 'scheduled', 'a job that was delayed before the steps waits');
 set_clock(1);
 state_is($again, 'ready', 'a job is due when the clock reaches its time');
@@ -74,6 +74,18 @@ delivers($node, 'q', ["$held:1"], 'after a crash and a step back what was ready 
 state_is($delayed, 'scheduled', 'and what was scheduled is scheduled');
 set_clock(6);
 delivers($node, 'q', ["$delayed:1"], 'until its time comes');
+
+# ---- Back between two changes of a job: what was said last counts, not what bears the later time
+
+my $moved = query($node, q{SELECT onceq.enqueue('q', '"moved"', delay => '1 h')});
+is(query($node, q{SELECT onceq.reschedule_jobs('q', delay => '3 h')}), 1, 'a job is to wait longer');
+set_clock(4);
+is(query($node, q{SELECT onceq.reschedule_jobs('q', delay => '1 h')}), 1, 'and then less long');
+close_session($session);
+kill_postmaster($node);
+$session = session($node);
+set_clock(6);
+delivers($node, 'q', ["$moved:1"], 'after a crash, too, the last due time counts');
 audit_is_empty($node, 'q', 'after all steps');
 close_session($session);
 log_is_clean($node);
