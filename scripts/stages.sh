@@ -186,9 +186,25 @@ stage_tap() {
 		TEMP_CONFIG="$work/testing.conf" ONCEQ_TESTING=1 ONCEQ_SOURCE="$inputs" \
 		ONCEQ_RELEASE_CONF="$work/release.conf" ONCEQ_TESTING_CONF="$work/testing.conf" \
 		prove --verbose -I "$pgxs/src/test/perl" -I "$inputs/test/tap" "$inputs/test/tap/$1.pl" || status=$?
-	[ $status = 0 ] || find "$output" -name 'regress_log_*' -exec tail -n 50 {} +
+	[ $status = 0 ] || tell_why "$output"/{log,tmp_check/log}
 	keep "tap/$1" "$output"/{log,tmp_check/log} # PostgreSQL 16 and later, earlier
 	return $status
+}
+
+# tell_why FOLDER…: from the logs of a TAP test that failed, the reason last: what its servers complained of, then the
+# test's own words without those of initdb. Of each only so much that the end of the stage's log shows it all.
+tell_why() {
+	local log words
+	while read -r log; do
+		echo "---- ${log##*/}"
+		grep -E ' (WARNING|ERROR|FATAL|PANIC): |TRAP:|terminated by signal' "$log" | tail -n 12 | cut -c 1-500 || true
+	done < <(find "$@" -name '*.log' 2>/dev/null | sort)
+	log=$(find "$@" -name 'regress_log_*' 2>/dev/null || true)
+	words=$(sed '/^# Running: initdb/,/^# Running: .*--config-auth/d' "$log" | cut -c 1-500)
+	echo "---- ${log##*/}: failures, then its end"
+	grep -A 9 -E 'not ok |error running SQL|timed out' <<<"$words" | head -n 40 || true
+	echo ----
+	tail -n 40 <<<"$words"
 }
 
 # $SQLSMITH queries nobody would write. Whatever they answer, no server process may crash, and no error may be an
