@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 import clock
 from clock import Intervals
 from history import History
+from ledger import judge_ledger
 from limits import judge_limits
 from lives import Lives, revived_between
 from ordering import judge_order
@@ -40,6 +41,7 @@ RULES = {
     "R15": "answers are true",
     "R16": "unique keys are",
     "R17": "limits hold",
+    "R18": "an event takes effect once",
 }
 SHOWN = 10          # examples of one rule
 
@@ -83,6 +85,7 @@ class Checker:
         judge_order(self)
         judge_unique(self)
         judge_limits(self)
+        judge_ledger(self)
         return not self.broken
 
     # ---- job by job
@@ -407,6 +410,7 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
             print(f"#   and {len(found) - SHOWN} more", file=out)
     print(f"# jobs cancelled: {checker.exercised['cancelled']}, redriven: {checker.exercised['redriven']}", file=out)
     print(f"# deliveries of queues with a limit: {checker.exercised['limited']}", file=out)
+    print(f"# events: {checker.exercised['events']}, met again: {checker.exercised['events again']}", file=out)
     print(f"# unique jobs: {checker.exercised['unique jobs']}, refused: {checker.exercised['unique refused']},"
           f" replaced: {checker.exercised['replaced']}", file=out)
     causes = ", ".join(f"{count} {cause}" for cause, count in checker.duplicates.most_common())

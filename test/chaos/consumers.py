@@ -3,6 +3,7 @@ import time
 from dataclasses import dataclass
 
 from clients import CONSUMER_POINTS, DRAIN, JANITOR_POINTS, LOAD, Client, wall_to_monotonic
+from events import Events
 from scenario import QUEUES, Queue
 from server import Failed, Lost
 
@@ -11,6 +12,7 @@ STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
     "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2,
     "waiting": 6, "relay": 5, "revoked": 4, "order_some": 3, "renew": 3,
+    "process": 5, "process_and_ack": 3,
 }
 
 
@@ -29,7 +31,7 @@ def array(ids):
     return "'{" + ",".join(map(str, ids)) + "}'::bigint[]"
 
 
-class Consumer(Client):
+class Consumer(Events, Client):
     points = CONSUMER_POINTS
 
     def __init__(self, *arguments):

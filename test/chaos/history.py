@@ -66,7 +66,8 @@ class History:
         return pending.values()
 
     def _stops(self):
-        found = [Stop(event["t_invoke"], event.get("t_return") or FOREVER, event["stops"], event.get("lossy_since"))
+        found = [Stop(event["t_invoke"], event.get("t_return") or FOREVER, event["stops"], event.get("lossy_since"),
+                      event.get("moved", False))
                  for event in self.events if event.get("stops")]
         return sorted(found, key=lambda stop: stop.begin)
 
@@ -296,8 +297,13 @@ class History:
         if claim.hold == "session":
             lease.causes.append((self._session_end(claim), "session"))
         for stop in self.stops:
-            if stop.end > claim.t_invoke:
+            if stop.end > claim.t_invoke and not self._survives(claim, stop):
                 lease.causes.append((stop.begin, stop.kind))
+
+    def _survives(self, claim, stop):
+        """A lease was on disk when its claim returned, and on that of a standby in time."""
+        return (self.final["queues"][claim.queue].get("durable") and not stop.moved
+                and (stop.lossy_since is None or claim.t_return < stop.lossy_since))
 
     def _ends_of(self, lease):
         for number, *_ in lease.operation.jobs:

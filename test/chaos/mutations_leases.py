@@ -33,6 +33,35 @@ def two_claims_at_the_same_time(case):
     case.claim(delivery, delivery.begin)
 
 
+def durable(case):  # (delivery, stop) where the lease has to survive that
+    return [(delivery, stop) for job in case.jobs("durable") for delivery in job.deliveries for stop in case.history.stops
+            if delivery.lease.status == "committed" and stop.lossy_since is None and stop.begin > delivery.end
+            and not delivery.lease.extensions and stop.begin + 0.01 < delivery.begin + delivery.lease.operation.lease
+            and all(end.gone is None or end.begin > stop.begin + 0.01 for end in delivery.ends)
+            and not any(other.lossy_since is not None and other.begin < stop.end for other in case.history.stops)]
+
+
+@breaks("R5")
+def forgotten_in_a_crash(case):
+    """A durable lease, and its job is delivered again as soon as the server is up, or even before."""
+    delivery, stop = case.pick(durable(case))
+    limit = min([delivery.begin + delivery.lease.operation.lease, stop.end + 0.1,
+                 *(end.begin for end in delivery.ends if end.gone is not None)])
+    case.claim(delivery, case.rng.uniform(stop.begin + 0.002, limit - 0.002))
+
+
+@breaks("R5")
+def not_durable_after_all(case):
+    """A job came again after a crash, as it may; but not if its queue's leases are durable."""
+    found = [(a, b) for queue in ("plain", "few", "limited") for job in case.jobs(queue)
+             for a, b in zip(job.deliveries, job.deliveries[1:])
+             if a.end < b.begin and {cause for begin, cause in causes_of(a) if begin <= b.end} == {"crash"}]
+    first, _ = case.pick(found)
+    if any(stop.lossy_since is not None for stop in case.history.stops):
+        raise LookupError
+    case.final["queues"][first.job.queue]["durable"] = True
+
+
 # ---- R6 fence
 
 @breaks("R6")

@@ -42,9 +42,15 @@ class Turns:
                  if end.gone is not None and (end.kind in ("ack", "cancel") or not self.dead_blocks and end.is_final)]
         known = any(end.status == "committed" and end.is_final for end in job.ends)
         died = self.checker.state_of(job) == "dead" and not known or job.revivals
-        if not self.dead_blocks and died:
-            found += [(begin, self.until(job, begin, FOREVER)) for begin in died_silently(self.checker, job)]
+        if not self.dead_blocks:
+            found += [(begin, self.until(job, begin, FOREVER if died else self.taken_away(begin)))
+                      for begin in died_silently(self.checker, job)]
         return found
+
+    def taken_away(self, begin):
+        """Until when a death may have stood that a standby or a copy did not know."""
+        return max((stop.end for stop in self.checker.history.stops if stop.lossy_since is not None and stop.end > begin),
+                   default=0)
 
     @staticmethod
     def until(job, begin, gone):

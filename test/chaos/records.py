@@ -54,6 +54,9 @@ class Operation:
     retry_in: float | None = None
     since: int = 0
     undone: float | None = None  # from when on, by a savepoint
+    consumer: str | None = None  # of the ledger
+    events: list = field(default_factory=list)
+    new: list = field(default_factory=list)  # of each of them, whether it was
 
     @property
     def name(self):
@@ -75,6 +78,7 @@ class Stop:
     end: float
     kind: str  # crash, restart
     lossy_since: float | None  # a standby took over, or a dump, and it may lack commits from then on
+    moved: bool = False        # a dump did, and there are no leases in it
 
 
 @dataclass(slots=True, eq=False)

@@ -218,6 +218,7 @@ def read_outcomes(connection, queue):
 STRAY_TABLES = """
 SELECT relname FROM pg_class WHERE relnamespace = 'onceq_data'::regnamespace AND relkind = 'r'
 AND NOT EXISTS (SELECT FROM onceq.segment WHERE relname ~ ('^[jor]' || queue_id || '_0*' || number || '$'))
+AND NOT EXISTS (SELECT FROM onceq.consumer WHERE relname = 'c' || id)
 AND NOT EXISTS (SELECT FROM onceq.queue WHERE relname = 'q' || id OR relname ~ ('^[jor]' || id || '_stay$'))"""
 LEFT_LOCKS = """
 SELECT l.locktype, l.mode, a.application_name, a.state FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -236,6 +237,9 @@ def read_final(connection):
         "effects": [[queue, int(job), int(token), client, int(tx)] for queue, job, token, client, tx
                     in rows("SELECT queue, job, token, client, tx FROM chaos.effect")],
         "marks": [[client, int(tx)] for client, tx in rows("SELECT client, tx FROM chaos.mark")],
+        "processed": [[consumer, event, client, int(tx)] for consumer, event, client, tx
+                      in rows("SELECT consumer, event, client, tx FROM chaos.processed")],
+        "ledger": rows("SELECT consumer, event_id FROM onceq.processed_events"),
         "outcomes": [row for queue in retained for row in read_outcomes(connection, queue)],
         "stats": [dict(zip(("queue", "ready", "scheduled", "running"), (queue, *map(int, counts)))) for queue, *counts
                   in rows("SELECT queue, ready, scheduled, running FROM onceq.queue_stats")],

@@ -24,6 +24,7 @@ class Queue:
     unique: int = 0         # unique keys
     max_running: int = 0    # 0: no limit
     max_running_per_key: int = 0
+    durable: bool = False   # leases
     produce: float = 1      # share of the producers' time
     consume: float = 1
 
@@ -42,12 +43,12 @@ class Queue:
                 f" backoff_max => '{self.backoff_max} s', backoff_jitter => {self.backoff_jitter},"
                 f" retention => '{self.retention}', segment_age => '{self.segment_age}',"
                 f" on_dead_key => '{self.on_dead_key}', max_running => {self.max_running or 'NULL'},"
-                f" max_running_per_key => {self.max_running_per_key or 'NULL'})")
+                f" max_running_per_key => {self.max_running_per_key or 'NULL'}, durable_leases => {self.durable})")
 
     def describe(self):
         return {"retained": self.retained, "max_attempts": self.max_attempts, "backoff_max": self.backoff_max,
                 "backoff_jitter": self.backoff_jitter, "on_dead_key": self.on_dead_key,
-                "max_running": self.max_running, "max_running_per_key": self.max_running_per_key}
+                "max_running": self.max_running, "max_running_per_key": self.max_running_per_key, "durable": self.durable}
 
 
 QUEUES = {queue.name: queue for queue in (
@@ -64,6 +65,7 @@ QUEUES = {queue.name: queue for queue in (
           on_dead_key="continue", consume=1.5),
     Queue("limited", lease=0.4, batch=10, keys=3, on_dead_key="continue", max_running=5, max_running_per_key=2,
           consume=1.5),
+    Queue("durable", durable=True, batch=60),
     Queue("unique", lease=0.5, max_attempts=3, backoff_base=0.02, delay=0.4, batch=10, unique=10, produce=1.5, consume=1.5),
 )}
 
@@ -96,7 +98,9 @@ CREATE SCHEMA chaos AUTHORIZATION chaos;
 CREATE TABLE chaos.mark (client text NOT NULL, tx int NOT NULL);
 CREATE TABLE chaos.effect (queue text NOT NULL, job bigint NOT NULL, token bigint NOT NULL, client text NOT NULL,
     tx int NOT NULL);
-GRANT ALL ON chaos.mark, chaos.effect TO chaos;
+CREATE TABLE chaos.processed (consumer text NOT NULL, event text NOT NULL, client text NOT NULL, tx int NOT NULL);
+GRANT ALL ON chaos.mark, chaos.effect, chaos.processed TO chaos;
+SELECT onceq.create_consumer('billing'), onceq.grant_marker('billing', 'chaos');
 """
 
 

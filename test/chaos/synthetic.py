@@ -123,7 +123,7 @@ class Consumer(Client):
             elif self.rng.random() < 0.03 and not self.world.draining():
                 yield from self.purge()
             elif self.rng.random() < 0.3:
-                yield from self.administrate()
+                yield from (self.administrate() if self.rng.random() < 0.7 else self.process())
             return
         span = QUEUES[queue]["lease"]
         style = "ack" if self.world.draining() else self.rng.choices(
@@ -175,6 +175,19 @@ class Consumer(Client):
         yield from self.call(kind, lambda: self.server.end(self.session, number, kind, token, ids), tx=self.tx,
                              queue=queue, token=token, ids=ids, effects=kind == "ack")
 
+    def process(self):
+        """Events, some of them again; sometimes undone, and marked once more."""
+        yield from self.begin(sync=self.rng.random() < 0.7)
+        events = self.rng.choices([f"e{i}" for i in range(30)], k=self.rng.choice((1, 1, 3)))
+        since = self.n + 1
+        for undone in (True, False) if self.rng.random() < 0.2 else (False,):
+            number = self.n + 1
+            yield from self.call("once", lambda: self.server.once(self.session, number, events), tx=self.tx,
+                                 consumer="billing", events=events)
+            if undone:
+                yield from self.call("undo", lambda: self.server.undo(self.session, since), tx=self.tx, since=since)
+        yield from (self.rollback() if self.rng.random() < 0.2 else self.commit())
+
     def administrate(self):
         """Cancels or redrives a job or two."""
         stuck = [row for row in self.server.rows if row.state == "dead" and not self.server.is_over(row)]
@@ -225,7 +238,7 @@ class World:
             elif kind == "restore":
                 dump, event["lossy_since"] = self.server.dump(), self.server.now
                 yield self.rng.uniform(0.1, 0.5)
-                event.update(t_invoke=self.server.now, stops="crash")
+                event.update(t_invoke=self.server.now, stops="crash", moved=True)
                 self.server.stop(crash=False)
                 self.server.restore(dump)
                 yield self.rng.uniform(0.05, 0.2)
@@ -263,12 +276,13 @@ class World:
         return {
             "queues": {name: {"retained": queue["retained"], "max_attempts": queue["max_attempts"],
                               "backoff_max": queue["backoff"], "backoff_jitter": 0.0,
-                              "on_dead_key": queue.get("on_dead_key", "block"),
+                              "on_dead_key": queue.get("on_dead_key", "block"), "durable": queue.get("durable", False),
                               "max_running": queue.get("max_running", 0),
                               "max_running_per_key": queue.get("max_running_per_key", 0)}
                        for name, queue in QUEUES.items()},
             "jobs": jobs, "effects": server.effects, "marks": server.marks, "outcomes": server.outcomes,
             "stats": [{"queue": queue, "ready": 0, "scheduled": 0, "running": 0} for queue in QUEUES],
+            "processed": server.processed, "ledger": [row[:2] for row in server.processed],
             "audit": [], "leases": [], "journal": [], "tables": [], "locks": [], "log": [],
         }
 

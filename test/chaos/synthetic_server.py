@@ -12,6 +12,7 @@ QUEUES = {
     "limited": {"retained": True, "max_attempts": 5, "lease": 0.3, "backoff": 0.05, "keys": "ef",
                 "on_dead_key": "continue", "max_running": 3, "max_running_per_key": 2},
     "unique": {"retained": True, "max_attempts": 3, "lease": 0.3, "backoff": 0.05, "unique": "uvw"},
+    "durable": {"retained": True, "max_attempts": 6, "lease": 0.5, "backoff": 0.05, "durable": True},
     "gone": {"retained": False, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
 }
 
@@ -82,6 +83,7 @@ class Server:
         self.leases = {}
         self.sessions = []
         self.marks, self.effects, self.outcomes = [], [], []
+        self.processed = []  # events, each with the transaction that marked it
         self.recent = []  # asynchronous commits that a crash may take away
 
     def connect(self):
@@ -195,7 +197,8 @@ class Server:
         token = self.next_token
         for row in found:
             row.state, row.token, row.attempt, row.delivered = "leased", token, row.failed + 1, True
-        self.leases[token] = HeldLease(found[:], self.now + span, span, session, bound, self.rng.random() < 0.3)
+        self.leases[token] = HeldLease(found[:], self.now + span, span, session, bound,
+                                       "durable" in QUEUES[queue] or self.rng.random() < 0.3)
         if session.transaction:
             session.transaction.actions.append((n, "claim", token))
         return {"jobs": [[row.id, row.attempt, row.key, row.hash] for row in found], "token": token}
@@ -232,6 +235,20 @@ class Server:
             row.state = "seized"
         session.transaction.actions.append((n, "purge", rows))
         return {"count": len(rows)}
+
+    def once(self, session, n, events):
+        """Who would have to wait for another transaction gives up."""
+        mine = [event for action in session.transaction.actions if action[1] == "once" for event in action[2]]
+        others = [event for other in self.sessions if other.transaction and other is not session
+                  for action in other.transaction.actions if action[1] == "once" for event in action[2]]
+        if set(events) & set(others):
+            raise Refused("55P03")
+        seen, new = {event for _, event, *_ in self.processed}.union(mine), []
+        for event in events:
+            new.append(event not in seen)
+            seen.add(event)
+        session.transaction.actions.append((n, "once", [event for event, is_new in zip(events, new) if is_new]))
+        return {"new": new}
 
     def cancel_job(self, session, n, row):
         self.tick()
@@ -300,6 +317,8 @@ class Server:
                 self.finish_cancel(*rest[0])
             elif kind == "redrive":
                 self.revive(*rest[0])
+            elif kind == "once":
+                self.processed += [["billing", event, *transaction.name] for event in rest[0]]
             elif kind != "claim":
                 self.finish(transaction, kind, *rest)
         self.marks.append(list(transaction.name))
@@ -371,12 +390,13 @@ class Server:
     def dump(self):
         """What another server would know of all this."""
         rows = [replace(row, state=row.state if row.state in TERMINAL else "ready", token=None,
-                        attempt=row.attempt if row.state in TERMINAL else row.failed)
+                        attempt=row.attempt if row.state in TERMINAL else row.failed,
+                        successor=row.successor if row.state == "cancelled" else None)
                 for row in self.rows if row.state != "reserved"]
-        return rows, self.marks[:], self.effects[:], self.outcomes[:]
+        return rows, self.marks[:], self.effects[:], self.outcomes[:], self.processed[:]
 
     def restore(self, dump):
-        self.rows, self.marks, self.effects, self.outcomes = dump
+        self.rows, self.marks, self.effects, self.outcomes, self.processed = dump
         self.leases, self.recent = {}, []
         for queue in QUEUES:
             self.unfinished[queue] = [row for row in self.rows if row.queue == queue]

@@ -125,7 +125,8 @@ class Upheavals:
         self.rest(0.2)  # clients see that it is not theirs yet
         self.steadily("SELECT onceq.adopt()", "postgres")
         self.note("dump", since, t_return=begin)
-        self.note("restore into a database", begin, t_return=now(), stops="crash", lossy_since=since, calm_after=3)
+        self.note("restore into a database", begin, t_return=now(), stops="crash", lossy_since=since, moved=True,
+                  calm_after=3)
         self.steadily("DROP DATABASE original")
 
     def restore_elsewhere(self):
@@ -144,7 +145,7 @@ class Upheavals:
         self.server.tool("pg_restore", "-e", "-d", "postgres", self.server.dump)
         self.steadily("SELECT onceq.adopt()", "postgres")
         self.steadily("ALTER ROLE chaos LOGIN")
-        self.note("restore into a server", begin, t_return=now(), stops="restart", calm_after=3)
+        self.note("restore into a server", begin, t_return=now(), stops="restart", moved=True, calm_after=3)
 
     def dump_all(self):
         """When the dump began, at the earliest. A table may be dropped before it is locked: then again."""
