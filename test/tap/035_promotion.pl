@@ -136,7 +136,7 @@ is(query($standby, 'SELECT count(*) FROM onceq.workers'), 0, 'a standby has no w
 
 # ---- Waiting for it.
 
-query($primary, q{SELECT onceq.create_queue('slow', lease => '1 s')});
+query($primary, q{SELECT onceq.create_queue('slow', lease => '10 min')});
 my @slow = split /\n/, query($primary, q{SELECT onceq.enqueue_many('slow', test.payloads(2))});
 my @tokens = split /\n/, query($primary, q{SELECT min(token) FROM onceq.claim('slow') UNION ALL SELECT min(token) FROM onceq.claim('slow')});
 my @sessions = map { session($primary) } 1 .. 3;
@@ -147,6 +147,7 @@ start_query($sessions[1], "SELECT onceq.ack($tokens[1])");
 start_query($sessions[2], "SELECT onceq.enqueue('slow', '3')");
 ok($primary->poll_query_until('postgres', q{SELECT count(*) = 3 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'}),
 	'three commits wait for the standby');
+query($primary, "SELECT onceq.extend($_, '100 ms')") for @tokens;
 ok($primary->poll_query_until('postgres', q{SELECT bool_and(expires_in <= '0') FROM onceq.leases WHERE queue = 'slow'}), 'the leases are over');
 $sessions[3] = session($primary);
 is($sessions[3]->query_safe(q{SELECT count(*) FROM onceq.claim('slow', 10)}), 0, 'nothing can be claimed');

@@ -81,16 +81,23 @@ cmp_ok(query($node, 'SELECT count(*) FROM test.seen WHERE first_segment <> last_
 audit_is_empty($node, 'mail', 'after all that');
 is(query($node, q{SELECT ready, running FROM onceq.queue_stats WHERE queue = 'mail'}), '0|1', 'nothing is left but the one that is held');
 
+# The worker may have the queue in hand: then the call leaves it alone.
+sub maintain_until
+{
+	my ($condition, $what) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $true;
+	do { query($node, 'CALL onceq.maintain()'); $true = query($node, "SELECT $condition FROM onceq.segment WHERE number = 0") eq 't'; } until $true || time > $deadline;
+	return ok($true, $what);
+}
+
 # The first job is held still, and so is its segment.
-query($node, 'CALL onceq.maintain()') for 1 .. 2;
-is(query($node, 'SELECT count(*) FROM onceq.segment WHERE number = 0 AND sealed_at IS NOT NULL AND drained_at IS NULL'), 1,
-	'the first segment is sealed, and kept by one job');
+maintain_until('bool_and(sealed_at IS NOT NULL AND drained_at IS NULL)', 'the first segment is sealed, and kept by one job');
 ok($node->poll_query_until('postgres', 'SELECT journalled FROM onceq.leases'), 'its lease is journalled');
 $node->stop('immediate');
 $node->start;
 is(query($node, q{SELECT count(*) FROM test.drain('mail')}), 0, 'after a crash nothing comes again');
 is(query($node, "SELECT onceq.ack($token)"), 1, 'and that job is held still');
-query($node, 'CALL onceq.maintain()') for 1 .. 3;
-is(query($node, 'SELECT count(*) FROM onceq.segment WHERE number = 0'), 0, 'then its segment goes');
+maintain_until('count(*) = 0', 'then its segment goes');
 log_is_clean($node);
 done_testing();

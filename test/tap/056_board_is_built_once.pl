@@ -63,7 +63,7 @@ my %end = (
 for my $what (sort keys %end)
 {
 	query($node, q{ALTER DATABASE postgres SET client_connection_check_interval = '100ms'}) if $what eq 'without its client';
-	query($node, q{ALTER DATABASE postgres SET statement_timeout = '2s'}) if $what eq 'out of time';
+	query($node, q{ALTER DATABASE postgres SET statement_timeout = '10s'}) if $what eq 'out of time';
 	begin_building(1);
 	query($node, q{ALTER DATABASE postgres RESET ALL});
 	my $pid = query($node, q{SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'});

@@ -47,8 +47,8 @@ is(query($node, q{SELECT id FROM onceq.claim('mail')}), $new, 'a new job does no
 is(query($node, 'BEGIN; SELECT onceq.purge_queue(\'mail\') > 200; ROLLBACK'), 't', 'they can be purged');
 audit_is_empty($node, 'mail', 'after a purge that was rolled back');
 
-# Half a second of spread: all come, and not in one moment.
-$node->append_conf('postgresql.conf', q{onceq.restart_spread = '3s'});
+# Eight seconds of spread: all come, and not in one moment.
+$node->append_conf('postgresql.conf', q{onceq.restart_spread = '8s'});
 kill_postmaster($node);
 my @counts;
 my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
@@ -69,11 +69,12 @@ $node->append_conf('postgresql.conf', q{onceq.lease_journal_after = 0});
 $node->reload;
 my ($long, $short, $bound) = split /\n/, query($node, q{SELECT onceq.enqueue_many('mail', '{1,2,3}')});
 my $long_token = query($node, q{SELECT token FROM onceq.claim('mail', worker => 'long')});
-query($node, q{SELECT token FROM onceq.claim('mail', worker => 'short', lease => '2 s')});
+my $short_token = query($node, q{SELECT token FROM onceq.claim('mail', worker => 'short')});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM onceq.leases WHERE journalled}), 'two leases are journalled');
 kill_postmaster($node);
 like(stats(), qr/\|2\|1$/, 'two jobs are restored, one held back');
 is(query($node, "SELECT onceq.ack($long_token)"), 1, 'a restored lease works');
+query($node, "SELECT onceq.extend($short_token, '100 ms')");
 ok($node->poll_query_until('postgres', "SELECT attempt = 1 AND state = 'scheduled' AND due_at > enqueued_at FROM onceq.job('mail', $short)"),
 	'the job of a restored lease that expires is spread, too');
 audit_is_empty($node, 'mail', 'restored');

@@ -36,7 +36,7 @@ $node->append_conf('postgresql.conf', "log_line_prefix = '%m [%p] %b %e '");
 $node->start;
 query($node, 'CREATE EXTENSION onceq');
 add_helpers($node, 'postgres');
-query($node, q{SELECT onceq.create_queue('q', lease => '100 ms', backoff_base => '0')});
+query($node, q{SELECT onceq.create_queue('q', backoff_base => '0')});
 
 my @calls = (
 	q{onceq.enqueue('q', '1')}, q{* FROM onceq.claim('q')}, q{onceq.job('q', 1)}, q{onceq.create_queue('other')},
@@ -45,7 +45,7 @@ my @calls = (
 # A new version of the extension; the library is the one that the server was started with.
 query($node, q{SELECT onceq.enqueue('q', '"first"')});
 my $open = session($node);
-is($open->query_safe(q{SELECT count(*) FROM onceq.claim('q')}), 1, 'an open session uses the queue');
+is($open->query_safe(q{SELECT count(*) FROM onceq.claim('q', lease => '5 s')}), 1, 'an open session uses the queue');
 my ($token) = query($node, q{SELECT onceq.enqueue('q', '"second"')});
 query($node, q{ALTER EXTENSION onceq UPDATE TO '9.9.9'});
 is(sqlstate_of($node, "SELECT $_"), '55000', "new SQL, old library: $_ is refused") for @calls;
@@ -53,7 +53,8 @@ is(error_of($open, q{SELECT onceq.enqueue('q', '"third"')}), '55000', 'in a sess
 my (undef, undef, $message) = $node->psql('postgres', q{SELECT onceq.enqueue('q', '1')});
 like($message, qr/is 9\.9\.9; the server has loaded \Q$version\E.*HINT:.*restart the server/s, 'and it is said why');
 
-# The lease runs out meanwhile; neither the worker nor anybody else does something to jobs of another version.
+# The lease runs out; neither the worker nor anybody else does something to jobs of another version.
+query($node, 'SELECT pg_sleep(5)');
 my $rounds = query($node, 'SELECT coalesce(sum(runs), 0) FROM onceq.worker_chores');
 ok($node->poll_query_until('postgres', "SELECT sum(runs) > $rounds + 20 FROM onceq.worker_chores"), 'the worker lives');
 is(query($node, 'SELECT count(*) FROM onceq_data.o1_0000'), 0, 'and writes nothing');

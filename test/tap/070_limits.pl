@@ -53,7 +53,7 @@ for my $case (
 	close_session($waiting);
 }
 
-make_queue('paced', "rate_limit => 1, rate_period => '500 ms', rate_burst => 1");
+make_queue('paced', "rate_limit => 1, rate_period => '5 s', rate_burst => 1");
 query($node, "SELECT * FROM onceq.claim('paced')");
 my $paced = start_waiting('paced');
 is((end_query($paced))[0], 2, 'time wakes a claim that was refused because of the rate');

@@ -14,7 +14,7 @@ my $node = start_node('ordering', 'onceq.worker_naptime' => 50, 'onceq.lease_jou
 my ($keys, $jobs) = (20, 800);
 
 query($node, q{
-	SELECT onceq.create_queue('work', lease => '2 s', backoff_base => '1 ms', max_attempts => 1000);
+	SELECT onceq.create_queue('work', lease => '5 s', backoff_base => '1 ms', max_attempts => 1000);
 	CREATE TABLE runs (n bigserial, key text, id bigint, began timestamptz, ended timestamptz);
 	CREATE FUNCTION enqueue_some(keyed float8) RETURNS bigint LANGUAGE sql AS
 		$$ SELECT count(onceq.enqueue('work', '1', ordering_key => CASE WHEN random() < keyed THEN 'k' || (random() * } . ($keys - 1) . q{)::int END,

@@ -12,7 +12,7 @@ use OnceqWorker qw(worker_pid wait_for_worker);
 
 my $node = archive_node('process');
 my $worker = wait_for_worker($node, 'postgres');
-query($node, q{SELECT onceq.create_queue('mail', lease => '100 ms', backoff_base => '0')});
+query($node, q{SELECT onceq.create_queue('mail', backoff_base => '0')});
 is(archiver_pid($node), 0, 'no process without a policy');
 
 # A job is claimed, lost by the end of its lease, and delivered again; a delayed one falls due.
@@ -20,7 +20,7 @@ sub worker_works
 {
 	my ($what) = @_;
 	query($node, q{SELECT onceq.enqueue('mail', '1'), onceq.enqueue('mail', '2', delay => '50 ms')});
-	query($node, q{SELECT * FROM onceq.claim('mail', 1)});
+	query($node, q{SELECT * FROM onceq.claim('mail', 1, lease => '100 ms')});
 	my ($count, $deadline) = (0, time + $PostgreSQL::Test::Utils::timeout_default);
 	$count += split / /, drain($node, 'mail') while $count < 2 && time < $deadline;
 	is($count, 2, "$what: leases expire and delayed jobs fall due");
