@@ -14,7 +14,7 @@ SELECT onceq.enqueue('dl', '3') AS expired \gset
 SELECT count(*) FROM onceq.claim('dl', lease => '100 ms');
 DO $$
 BEGIN
-	FOR i IN 1 .. 2000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		CALL onceq.recover();
 		COMMIT;
 		EXIT WHEN NOT EXISTS (SELECT FROM onceq.leases WHERE queue = 'dl');

@@ -73,7 +73,7 @@ SELECT onceq.drop_queue('drop.new', false);
 -- its tables go when the worker comes round, and nothing else keeps them
 CREATE PROCEDURE drop_wait(wanted bigint) LANGUAGE plpgsql AS $$
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		CALL onceq.maintain();
 		COMMIT;
 		EXIT WHEN (SELECT count(*) FROM onceq.queue WHERE dropped_at IS NOT NULL) = wanted;

@@ -91,7 +91,7 @@ SELECT look_at(:id);
 SELECT onceq.nack(:token, :id, 'e1', '1 ms') IS NULL AS dead;
 CREATE PROCEDURE look_wait(job bigint, wanted text) LANGUAGE plpgsql AS $$
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		EXIT WHEN (SELECT state FROM onceq.job('look', job)) = wanted;
 		CALL onceq.recover();
 		COMMIT;

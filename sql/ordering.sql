@@ -57,7 +57,7 @@ BEGIN;
 SELECT payload FROM onceq.claim('ordering');
 ROLLBACK;
 -- the worker counts the attempt
-DO $$ BEGIN FOR i IN 1 .. 3000 LOOP EXIT WHEN (SELECT scheduled = 1 FROM ordering_now); PERFORM pg_sleep(0.01); END LOOP; END $$;
+DO $$ BEGIN FOR i IN 1 .. 6000 LOOP EXIT WHEN (SELECT scheduled = 1 FROM ordering_now); PERFORM pg_sleep(0.01); END LOOP; END $$;
 SELECT * FROM ordering_now;
 SELECT onceq.purge_queue('ordering');
 

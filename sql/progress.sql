@@ -58,7 +58,7 @@ SELECT onceq.purge_queue('progress');
 
 CREATE PROCEDURE until_told(token bigint, id bigint) LANGUAGE plpgsql AS $$
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		IF onceq.progress(token, id, i) IS NOT NULL THEN
 			RETURN;
 		END IF;
@@ -95,7 +95,7 @@ SELECT onceq.ack(:token, :first + 1);
 
 CREATE PROCEDURE until_failed(failed_id bigint) LANGUAGE plpgsql AS $$
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		IF (SELECT error FROM onceq.job('progress', failed_id)) IS NOT NULL THEN
 			RETURN;
 		END IF;

@@ -15,7 +15,7 @@ END $$;
 -- Leases of transactions that rolled back are lost; the worker gives their jobs out again.
 CREATE PROCEDURE save_recover() LANGUAGE plpgsql AS $$
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		CALL onceq.recover();
 		COMMIT;
 		EXIT WHEN NOT EXISTS (SELECT FROM onceq.leases WHERE queue = 'save' AND state <> 'held');

@@ -11,7 +11,7 @@ CREATE PROCEDURE segments_until(condition text) LANGUAGE plpgsql AS $$
 DECLARE
 	holds bool;
 BEGIN
-	FOR i IN 1 .. 1000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		CALL onceq.maintain();
 		COMMIT;
 		EXECUTE 'SELECT ' || condition INTO holds;
@@ -20,7 +20,7 @@ BEGIN
 		END IF;
 		PERFORM pg_sleep(0.02);
 	END LOOP;
-	RAISE 'not within 20 s: %', condition;
+	RAISE 'not so in time: %', condition;
 END $$;
 
 -- ---- an idle queue makes no tables, however old its segment is; finished jobs let it be sealed

@@ -234,7 +234,7 @@ CREATE PROCEDURE maintain_until(condition text) LANGUAGE plpgsql AS $$
 DECLARE
 	done bool;
 BEGIN
-	FOR i IN 1 .. 3000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		CALL onceq.maintain();
 		COMMIT;
 		EXECUTE 'SELECT ' || condition INTO done;

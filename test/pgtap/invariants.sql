@@ -135,7 +135,7 @@ END $$;
 -- Leases of transactions that were rolled back are lost: until the worker has taken them away.
 CREATE PROCEDURE settle() LANGUAGE plpgsql AS $$
 BEGIN
-	FOR i IN 1 .. 2000 LOOP
+	FOR i IN 1 .. 6000 LOOP
 		CALL onceq.recover();
 		COMMIT;
 		EXIT WHEN NOT EXISTS (SELECT FROM onceq.leases WHERE state <> 'held');
