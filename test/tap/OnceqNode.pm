@@ -5,6 +5,7 @@ package OnceqNode;
 use strict;
 use warnings;
 use Exporter 'import';
+use OnceqInput;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;

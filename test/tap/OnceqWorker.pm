@@ -5,6 +5,7 @@ package OnceqWorker;
 use strict;
 use warnings;
 use Exporter 'import';
+use OnceqInput;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
