@@ -107,5 +107,4 @@ bool started_uncleanly();
 // start may be what killed the server.
 bool is_suspicious(core::Board const &board, core::JobId id);
 
-
 } // namespace onceq::board

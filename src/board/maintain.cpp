@@ -120,14 +120,15 @@ void
 give_back(Entry *seized)
 {
 	std::uint32_t const index = seized->board.index;
-	bool in_doubt = false;
+	// It may have come due meanwhile.
+	bool for_worker = seized->seized.origin == core::JobState::waiting;
 	if (Locked board(index); board.stands_for(seized->board.key))
 	{
 		core::restore_seized(*board, pool(), seized->seized);
-		in_doubt = board->keys_are_in_doubt;
+		for_worker |= board->keys_are_in_doubt;
 	}
 	wake_claimers(index, core::is_ready(seized->seized.origin));
-	if (in_doubt)
+	if (for_worker)
 		notify::wake_worker(MyDatabaseId);
 	seized->seized = {1, 0, core::JobState::none};
 }
