@@ -9,6 +9,9 @@
 
 extern "C" {
 #include <lib/stringinfo.h>
+#if PG_VERSION_NUM >= 190000
+#include <nodes/miscnodes.h>
+#endif
 #include <utils/builtins.h>
 #include <utils/fmgrprotos.h>
 #include <utils/json.h>
@@ -56,8 +59,14 @@ copies_before(Jsonb *headers)
 															static_cast<int>(strlen(copies_key)), &number);
 	if (copies == nullptr || copies->type != jbvNumeric)
 		return 0;
+#if PG_VERSION_NUM >= 190000
+	ErrorSaveContext failure{T_ErrorSaveContext};
+	int const count = numeric_int4_safe(copies->val.numeric, reinterpret_cast<Node *>(&failure));
+	bool const failed = failure.error_occurred;
+#else
 	bool failed = false;
 	int const count = numeric_int4_opt_error(copies->val.numeric, &failed);
+#endif
 	return failed ? copies_max : Max(count, 0);
 }
 

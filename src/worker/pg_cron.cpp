@@ -9,8 +9,9 @@
 #include "catalog/catalog.hpp"
 
 extern "C" {
+#include <catalog/pg_database.h> // get_database_oid from PostgreSQL 19 on
 #include <catalog/pg_type.h>
-#include <commands/dbcommands.h> // get_database_name until PostgreSQL 18
+#include <commands/dbcommands.h> // get_database_name, get_database_oid until PostgreSQL 18
 #include <commands/extension.h>
 #include <utils/guc.h>
 #include <utils/lsyscache.h> // get_database_name from PostgreSQL 19 on
