@@ -74,6 +74,8 @@ $node->start;
 $node->wait_for_log(qr/no background worker is free for onceq in database "(postgres|closed)"/, $offset);
 pass('a missing background worker is logged');
 my $states = "SELECT database FROM onceq.workers WHERE database IN ('postgres', 'closed') AND state";
+$node->poll_query_until('postgres', "SELECT count(*) = 2 FROM onceq.workers WHERE database IN ('postgres', 'closed') AND state IN ('running', 'backing off')")
+  or die 'neither works';
 my $lucky = $node->safe_psql('postgres', "$states = 'running'");
 my $unlucky = $node->safe_psql('postgres', "$states = 'backing off'");
 isnt($unlucky, $lucky, 'one database has the only worker, the other waits');

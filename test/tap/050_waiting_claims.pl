@@ -107,19 +107,23 @@ is("@got", '"one one" "one one" "three three" "three three" "two two" "two two"'
 close_session($_) for @waiting;
 
 # Woken by the second queue, it takes a job of the first: the next one in the second queue's line gets its job. It
-# would find it anyway when it looks up, after five seconds.
-my ($both, $both_pid) = start_waiting('{one,two}');
-my ($next) = start_waiting('two');
-kill 'STOP', $both_pid;
-query($node, q{SELECT onceq.enqueue('two', '"for the next"')});
-query($node, q{SELECT onceq.enqueue('one', '"for both"')});
-kill 'CONT', $both_pid;
-my $end = time + 4;
-while (time < $end) { last if query($node, q{SELECT ready FROM onceq.queue_stats WHERE queue = 'two'}) eq '0'; }
-is(query($node, q{SELECT ready FROM onceq.queue_stats WHERE queue = 'two'}), '0', 'a wake-up that is not used is passed on');
-is((end_query($both))[0], '"for both"', 'queues are looked at in the order given');
-is((end_query($next))[0], '"for the next"', '… and the other one gets what is left');
-close_session($_) for $both, $next;
+# would find it anyway when it looks up, after five seconds; so at least once of several times it has to be quicker.
+sub passes_on
+{
+	my ($both, $both_pid) = start_waiting('{one,two}');
+	my ($next) = start_waiting('two');
+	kill 'STOP', $both_pid;
+	query($node, q{SELECT onceq.enqueue('two', '"for the next"')});
+	query($node, q{SELECT onceq.enqueue('one', '"for both"')});
+	kill 'CONT', $both_pid;
+	my $begin = time;
+	my @got = map { (end_query($_))[0] } $both, $next;
+	my $quick = time - $begin < 4;
+	is("@got", '"for both" "for the next"', 'queues are looked at in the order given, and the other one gets what is left');
+	close_session($_) for $both, $next;
+	return $quick;
+}
+ok((grep { passes_on() } 1 .. 3) > 0, 'a wake-up that is not used is passed on');
 
 query($node, "CREATE ROLE consumer; SELECT onceq.grant_consumer('one', 'consumer'), onceq.grant_consumer('two', 'consumer')");
 my ($revoked) = start_waiting('{one,two}', role => 'consumer');
@@ -136,10 +140,11 @@ sub format_revoke
 }
 
 # Sleepers sleep: how often they give the processor up tells how often they had it.
-my @sleepers = map { [ start_waiting('{one,two,three}') ] } 1 .. 20;
-my $switches = switches(@sleepers);
+my @sleepers = map { [ start_waiting('{one,two,three}') ] } 1 .. 8;
+my ($begin, $switches) = (time, switches(@sleepers));
 query($node, 'SELECT pg_sleep(3)');
-cmp_ok(switches(@sleepers) - $switches, '<=', 2 * @sleepers, 'who waits does not poll');
+$switches = switches(@sleepers) - $switches;
+cmp_ok($switches, '<=', (time - $begin + 1) * @sleepers, 'who waits does not poll');
 query($node, 'SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query ~ $$^SELECT payload FROM onceq.claim_any$$');
 close_session($_->[0]) for @sleepers;
 

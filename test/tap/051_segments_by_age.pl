@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use OnceqNode;
 
-my $node = start_node('primary', 'onceq.worker_passive' => 'on', lock_timeout => "'2s'");
+my $node = start_node('primary', 'onceq.worker_passive' => 'on', lock_timeout => "'1min'");
 query($node, q{SELECT onceq.create_queue('mail', segment_age => '1 s', retention => '0', lease => '10 min', backoff_base => '0')});
 
 my $segments = q{SELECT number, sealed_at IS NOT NULL, drained_at IS NOT NULL FROM onceq.segment WHERE queue_id = 1};

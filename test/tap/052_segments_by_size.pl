@@ -7,16 +7,15 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use OnceqNode;
-use OnceqWorker qw(wait_for_worker);
+use OnceqWorker qw(stop_worker);
 
-my $node = start_node('primary', 'onceq.segment_wait' => "'30s'", shared_buffers => "'256MB'", max_wal_size => "'4GB'", checkpoint_timeout => "'1h'");
+my $node = start_node('primary', 'onceq.segment_wait' => "'3min'", shared_buffers => "'256MB'", max_wal_size => "'4GB'", checkpoint_timeout => "'1h'");
 query($node, q{SELECT onceq.create_queue('mail', retention => '0')});
 my $jobs = 1_150_000;
 
 # ---- A worker that stands still.
 
-my $worker = wait_for_worker($node, 'postgres');
-kill('STOP', $worker);
+my $worker = stop_worker($node, 'postgres');
 my $session = session($node);
 $session->query_safe("SET onceq.segment_wait = '300ms'");
 my $enqueue = q{SELECT count(*) FROM onceq.enqueue_many('mail', test.payloads(1000))};

@@ -90,8 +90,8 @@ $node->restart;
 query($node, "SELECT onceq.release($_)") for splice @{ $tokens{other} };
 query($node, qq{SELECT onceq.drop_queue('$_')}) for qw(mail other);
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM onceq.queue'), 'dropped');
-is(query($node, 'SELECT count(*) FROM onceq.leases'), 0, 'no lease is left');
-is(memory_of('lease_slots'), '0|16', 'nor its slot');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM onceq.leases'), 'no lease is left');
+ok($node->poll_query_until('postgres', q{SELECT used = 0 FROM onceq.memory WHERE setting = 'onceq.lease_slots'}), 'nor its slot');
 
 # ---- Queues in use.
 

@@ -7,7 +7,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use OnceqNode;
-use OnceqWorker qw(wait_for_worker);
+use OnceqWorker qw(stop_worker);
 
 # Nobody else writes: no autovacuum, no checkpoint, and, later, no worker.
 my $node = start_node('primary', autovacuum => 'off', checkpoint_timeout => "'1h'", bgwriter_delay => "'10s'", wal_level => 'minimal',
@@ -20,8 +20,7 @@ query($node, 'VACUUM');
 query($node, q{SELECT onceq.release(token) FROM onceq.claim('mail')}) for 1 .. 2;
 query($node, 'CHECKPOINT');
 
-my $worker = wait_for_worker($node, 'postgres');
-kill('STOP', $worker);
+my $worker = stop_worker($node, 'postgres');
 
 # WAL and transaction ids that the statements take, all in one session.
 sub measure

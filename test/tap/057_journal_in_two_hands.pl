@@ -7,7 +7,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use OnceqNode;
-use OnceqWorker qw(wait_for_worker);
+use OnceqWorker qw(stop_worker);
 
 plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
 
@@ -18,8 +18,7 @@ my $rounds = q{SELECT runs FROM onceq.worker_chores WHERE chore = 'keep the leas
 
 for my $end (qw(commit rollback))
 {
-	my $worker = wait_for_worker($node, 'postgres');
-	kill('STOP', $worker);
+	my $worker = stop_worker($node, 'postgres');
 	my $id = query($node, q{SELECT onceq.enqueue('mail', '1')});
 	my $token = query($node, q{SELECT token FROM onceq.claim('mail')});
 

@@ -11,7 +11,7 @@ use OnceqNode;
 plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
 
 # The worker leaves segments to this test.
-my $node = start_node('primary', 'onceq.worker_passive' => 'on', 'onceq.suspicion_window' => 0, lock_timeout => "'5s'");
+my $node = start_node('primary', 'onceq.worker_passive' => 'on', 'onceq.suspicion_window' => 0, lock_timeout => "'1min'");
 query($node, q{SELECT onceq.create_queue('mail', segment_age => '1 s', retention => '0', lease => '10 min', backoff_base => '0')});
 
 my $live = q{SELECT string_agg(id || ':' || state, ' ' ORDER BY id) FROM onceq.jobs('mail', count => 1000) WHERE state IN ('ready', 'scheduled')};

@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use OnceqFaults qw(points_for);
 use OnceqNode;
-use OnceqWorker qw(wait_for_worker);
+use OnceqWorker qw(stop_worker);
 
 plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
 
@@ -95,7 +95,7 @@ close_session($waiting);
 my %wait = ('wait: for room' => q{SELECT count(*) FROM onceq.enqueue_many('room', test.payloads(3000))}, 'wait: for the journal' => q{SELECT count(*) FROM onceq.claim('durable')});
 for my $point (sort keys %wait)
 {
-	kill('STOP', wait_for_worker($node, 'postgres'));
+	stop_worker($node, 'postgres');
 	meet("$_ at $point", $wait{$point}) for qw(error fatal kill);
 }
 is(query($node, q{SELECT count(*) % 3000 FROM onceq.jobs('room', 'ready', count => 10000)}), 0, 'an enqueue is whole or nothing');

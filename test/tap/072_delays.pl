@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use OnceqNode;
+use OnceqWorker qw(stop_worker);
 use Test::More;
 
 my $node = start_node('delays', autovacuum => 'off', 'onceq.audit_interval' => 0);
@@ -15,8 +16,7 @@ my $node = start_node('delays', autovacuum => 'off', 'onceq.audit_interval' => 0
 query($node, "SELECT onceq.create_queue('d', lease => '1 h', backoff_base => '0')");
 query($node, q{SELECT onceq.enqueue('d', '"warm"')});
 is(query($node, q{SELECT count(*) FROM test.drain('d')}), '1', 'the queue works');
-my $worker = query($node, 'SELECT pid FROM onceq.workers');
-kill 'STOP', $worker;
+my $worker = stop_worker($node, 'postgres');
 my $passed = "SELECT pg_sleep(0.15)";
 
 my $producer = session($node);

@@ -25,6 +25,7 @@ sub start_node
 	$node->init(allows_streaming => $streaming, extra => $initdb);
 	$settings{log_statement} //= 'none';
 	$settings{max_connections} //= 40;
+	$settings{autovacuum} //= 'off'; # it locks tables that a test expects to be dropped
 	# %b and %e: so that log_is_clean can tell who raised what.
 	$settings{log_line_prefix} = "'%m [%p] %b %e '";
 	$node->append_conf('postgresql.conf', "$_ = $settings{$_}") for sort keys %settings;

@@ -7,9 +7,10 @@ use warnings;
 use Exporter 'import';
 use OnceqInput;
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(start_node worker_pid wait_for_worker wait_for_no_worker kill_process launcher_pid);
+our @EXPORT = qw(start_node worker_pid wait_for_worker wait_for_no_worker stop_worker kill_process launcher_pid);
 
 # A running server with these settings on top of the usual ones.
 sub start_node
@@ -62,6 +63,22 @@ sub wait_for_no_worker
 		'postgres', qq{
 		SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'onceq worker' AND datname = '$database')
 		AND NOT EXISTS (SELECT FROM onceq.workers WHERE database = '$database')});
+}
+
+# Stops the worker with SIGSTOP while it sleeps, and so holds no lock that others would wait for; returns its pid.
+sub stop_worker
+{
+	my ($node, $database) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	while (time < $deadline)
+	{
+		my $worker = wait_for_worker($node, $database);
+		kill_process('STOP', $worker);
+		return $worker
+		  if $node->safe_psql($database, "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $worker") eq 'Extension';
+		kill_process('CONT', $worker);
+	}
+	die 'the worker never sleeps';
 }
 
 sub kill_process
