@@ -47,7 +47,7 @@ query($node, q{ALTER TABLE alice.archive OWNER TO bob; GRANT ALL ON alice.archiv
 add_events($node, 'alice.events', 5);
 policy_is($node, 'alice.events', q{failures > 0 AND last_error LIKE '%could act as%'}, 'also if it comes to be his later');
 query($node, q{ALTER TABLE alice.archive OWNER TO postgres});
-query($node, q{CALL onceq.archive('alice.events')});
+archive($node, 'alice.events');
 is(counts($node, 'alice.events', 'alice.archive'), '10|5', 'one that a superuser owns is safe from her, and she may insert');
 
 # ---- as whom everything runs

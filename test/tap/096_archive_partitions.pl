@@ -87,7 +87,7 @@ is($holder->query_safe('SELECT count(*) FROM busy'), 91, 'nor is who was there b
 policy_is($node, 'busy', 'failures > 0', 'it gives up after a while');
 is(query($node, q{SELECT count(*) FROM pg_inherits WHERE inhdetachpending}), 1, 'the partition is half detached');
 $holder->query_safe('COMMIT');
-query($node, q{CALL onceq.archive('busy')});
+archive($node, 'busy');
 is(partitions('busy') . '|' . counts($node, 'busy', 'busy_archive'), '4|41|60', 'when the transaction has ended it goes on');
 close_session($holder);
 

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use OnceqNode;
 
-our @EXPORT = qw(archive_node create_events add_events counts wait_for_run policy_is archiver_pid);
+our @EXPORT = qw(archive_node create_events add_events counts archive wait_for_run policy_is archiver_pid);
 
 # A server whose policies run again and again, as fast as they can.
 sub archive_node
@@ -40,6 +40,17 @@ sub counts
 {
 	my ($node, $table, $archive) = @_;
 	return query($node, "SELECT (SELECT count(*) FROM $table), (SELECT count(*) FROM $archive)");
+}
+
+# Archives the table by hand; if the process is at it, again when that has ended.
+sub archive
+{
+	my ($node, $table) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my ($result, $stdout, $stderr);
+	do { ($result, $stdout, $stderr) = $node->psql('postgres', "CALL onceq.archive('$table')", on_error_die => 1); }
+	  while $stderr =~ /archived already/ && time < $deadline;
+	return;
 }
 
 # Tests that this comes to be true of the policy.
