@@ -16,6 +16,7 @@ import clock
 from clock import Intervals
 from history import History
 from ledger import judge_ledger
+from letters import judge_letters
 from limits import judge_limits
 from lives import Lives, revived_between
 from ordering import judge_order
@@ -42,6 +43,7 @@ RULES = {
     "R16": "unique keys are",
     "R17": "limits hold",
     "R18": "an event takes effect once",
+    "R19": "each dead job has its copy",
 }
 SHOWN = 10          # examples of one rule
 
@@ -86,6 +88,7 @@ class Checker:
         judge_unique(self)
         judge_limits(self)
         judge_ledger(self)
+        judge_letters(self)
         return not self.broken
 
     # ---- job by job
@@ -98,7 +101,7 @@ class Checker:
             if seen or self.rows.get((job.queue, job.id), [0, None])[1] == job.key:
                 self.report("R2", f"{job.name}: its enqueue was rolled back")
             return
-        if job.status == "unknown":
+        if job.status in ("unknown", "lost"):
             return
         self.exercised["jobs"] += 1
         self.lost(job)
@@ -268,7 +271,7 @@ class Checker:
             self.report("R2", f"{operation.name} delivered {operation.queue}/{number} ({key}), never enqueued")
         owner = {}
         for job in self.history.jobs:
-            if job.id is None:
+            if job.id is None or job.status == "lost":
                 continue
             other = owner.setdefault((job.queue, job.id), job)
             if other is not job and not self.lost_between(job.operation, other.operation):
@@ -285,7 +288,7 @@ class Checker:
 
     def lost_between(self, first, second):
         """A standby that took over may not know that ids were given out shortly before."""
-        begin, end = min(first.t_invoke, second.t_invoke), max(first.t_invoke, second.t_invoke)
+        begin, end = min(first.t_invoke, second.t_invoke), max(first.t_return, second.t_return)
         return any(stop.lossy_since is not None and begin < stop.end and end > stop.begin
                    for stop in self.history.stops)
 
@@ -411,6 +414,7 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
     print(f"# jobs cancelled: {checker.exercised['cancelled']}, redriven: {checker.exercised['redriven']}", file=out)
     print(f"# deliveries of queues with a limit: {checker.exercised['limited']}", file=out)
     print(f"# events: {checker.exercised['events']}, met again: {checker.exercised['events again']}", file=out)
+    print(f"# dead letters: {checker.exercised['dead letters']}", file=out)
     print(f"# unique jobs: {checker.exercised['unique jobs']}, refused: {checker.exercised['unique refused']},"
           f" replaced: {checker.exercised['replaced']}", file=out)
     causes = ", ".join(f"{count} {cause}" for cause, count in checker.duplicates.most_common())

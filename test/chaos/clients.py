@@ -25,7 +25,8 @@ CALLBACKS = ("commit: before effects", "commit: after effects", "abort: before e
 # Where a session of the testing build can be made to fail, by what it is about to do.
 PRODUCER_POINTS = ("enqueue: after reserve", "enqueue: after insert", "enqueue many: after reserve",
                    *CALLBACKS)
-CONSUMER_POINTS = ("claim: after flip", "claim: after fetch", "claim: after hold", "ack: after ask",
+CONSUMER_POINTS = ("dead letter: after reserve", "dead letter: after insert",
+                   "claim: after flip", "claim: after fetch", "claim: after hold", "ack: after ask",
                    "ack: after insert", "fail: after ask", "fail: after insert", "pre-commit: before pin",
                    "pre-commit: after pin", "turns: after begin", "turns: before look", "turns: after look", *CALLBACKS)
 JANITOR_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",

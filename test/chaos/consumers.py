@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from clients import CONSUMER_POINTS, DRAIN, JANITOR_POINTS, LOAD, Client, wall_to_monotonic
 from events import Events
-from scenario import QUEUES, Queue
+from scenario import KEY, QUEUES, Queue
 from server import Failed, Lost
 
 # How often each style is chosen. The rarer ones leave jobs to be delivered again.
@@ -47,11 +47,13 @@ class Consumer(Events, Client):
             self.whole_of(self.left.pop(0), by="ids")
             return
         style = self.rng.choices(list(STYLES), STYLES.values())[0]
-        if fault and " fail: " in fault:
+        if fault and (" fail: " in fault or "dead letter" in fault):
             style = "parts"
         queue = self.pick_queue(lambda queue: queue.consume)
         if fault and " turns: " in fault:
             queue = QUEUES["keyed"]
+        if fault and "dead letter" in fault:
+            queue = QUEUES["fatal"]
         getattr(self, style)(queue)
 
     def drain(self):
@@ -88,7 +90,7 @@ class Consumer(Events, Client):
 
     @staticmethod
     def columns(source):
-        return ("SELECT min(token), max(token), string_agg(concat_ws(':', id, attempt, payload->>'k',"
+        return (f"SELECT min(token), max(token), string_agg(concat_ws(':', id, attempt, {KEY},"
                 f" substr(md5(payload::text), 1, 8)), ' ') FROM {source}")
 
     def hold(self, queue, result):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clock import Clock
+from letters import collect_copies
 from records import AT_ONCE, ENDS, FIELDS, FOREVER, ORDERS, Delivery, End, Job, Lease, Operation, Stop, Transaction
 
 
@@ -178,6 +179,7 @@ class History:
                 job.id = operation.ids[index] if operation.ids else None
                 self.jobs.append(job)
                 self.by_key[operation.queue, key] = job
+        collect_copies(self)
         for queue, rows in self.final["jobs"].items():
             for row in rows:
                 self._name(queue, row[0], row[1])
@@ -290,6 +292,8 @@ class History:
         # Not from t_return on: that is when the client read the answer, perhaps long after.
         lease.deadline_high = high
         lease.causes.append((low, "expiry"))
+        if hard := self.final["queues"][claim.queue].get("hard_time_limit"):
+            lease.causes.append((claim.t_invoke + hard, "limit"))
         if claim.undone is not None:
             lease.causes.append((claim.undone, "rollback"))
         elif lease.status != "committed":

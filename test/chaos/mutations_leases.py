@@ -33,6 +33,24 @@ def two_claims_at_the_same_time(case):
     case.claim(delivery, delivery.begin)
 
 
+def hard(case):  # deliveries that nothing else than the hard limit has ended, and the next
+    return [(a, b) for job in case.jobs("hard") for a, b in zip(job.deliveries, job.deliveries[1:])
+            if a.end < b.begin and {cause for begin, cause in causes_of(a) if begin <= b.end} == {"limit"}]
+
+
+@breaks("R5")
+def no_hard_limit(case):
+    """Taken away before its lease was over; but the queue has no such limit."""
+    case.pick(hard(case))
+    case.final["queues"]["hard"]["hard_time_limit"] = 0
+
+
+@breaks("R5")
+def before_the_hard_limit(case):
+    first, second = case.pick(hard(case))
+    case.final["queues"]["hard"]["hard_time_limit"] = second.end - first.begin + case.rng.uniform(0.01, 0.1)
+
+
 def durable(case):  # (delivery, stop) where the lease has to survive that
     return [(delivery, stop) for job in case.jobs("durable") for delivery in job.deliveries for stop in case.history.stops
             if delivery.lease.status == "committed" and stop.lossy_since is None and stop.begin > delivery.end
@@ -116,6 +134,12 @@ def set_attempt(case, delivery, attempt):
 def nack_not_counted(case):
     first, second = case.pick((a, b) for a, b in again(case, "nack")
                               if all(cause in COUNTED for begin, cause in causes_of(a) if begin <= b.end))
+    set_attempt(case, second, first.attempt)
+
+
+@breaks("R7")
+def hard_limit_not_counted(case):
+    first, second = case.pick(hard(case))
     set_attempt(case, second, first.attempt)
 
 

@@ -11,8 +11,8 @@ ORDERS = ("cancel", "redrive")
 AT_ONCE = ("release", "extend")  # they stay, whatever becomes of the transaction
 
 # What may end a hold, the best explanation first. The counted ones are failed attempts.
-CAUSES = ("ack", "reject", "nack", "release", "rollback", "session", "crash", "restart", "expiry")
-COUNTED = {"nack", "rollback", "session", "expiry"}
+CAUSES = ("ack", "reject", "nack", "release", "rollback", "session", "crash", "restart", "expiry", "limit")
+COUNTED = {"nack", "rollback", "session", "expiry", "limit"}
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +103,7 @@ class Job:
     hash: str
     operation: Operation
     id: int | None = None
-    status: str = "unknown"  # of its enqueue
+    status: str = "unknown"  # of its enqueue, as of a transaction; lost: the copy of a dead job, taken away
     deliveries: list = field(default_factory=list)
     ends: list = field(default_factory=list)
     cancels: list = field(default_factory=list)   # as ends are

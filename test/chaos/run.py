@@ -26,8 +26,9 @@ import tally
 from clients import DRAIN, LOAD, STOP, Producer, now, wall_to_monotonic
 from consumers import Consumer, Janitor
 from history import History
+from letters import FAILED
 from nemesis import Nemesis
-from scenario import COMMON, KINDS, QUEUES, SMALL_DISKS, set_up
+from scenario import COMMON, KEY, KINDS, QUEUES, SMALL_DISKS, set_up
 from server import Server
 from standby import Pair
 
@@ -192,7 +193,7 @@ def poll(look, patience):
 def read_jobs(connection, queue):
     found, last = [], 0
     while True:
-        rows = connection.query(f"SELECT id, payload->>'k', state, attempt, substring(error FROM '^replaced by job (.*)')"
+        rows = connection.query(f"SELECT id, {KEY}, state, attempt, substring(error FROM '^replaced by job (.*)')"
                                 f" FROM onceq.jobs('{queue}', after_id => {last}, count => 10000)")
         if not rows:
             return found
@@ -290,7 +291,7 @@ class Run:
             final = self.judge_rebuilt()
             self.server.stop("fast")
             final["log"] = [line for line in self.server.log_lines(wall_to_monotonic)
-                            if checker.STRANGE.search(line[1])]
+                            if checker.STRANGE.search(line[1]) or FAILED.search(line[1])]
             (self.history / "final.json").write_text(json.dumps(final))
         finally:
             if self.herd is not None:

@@ -2,6 +2,8 @@
 from dataclasses import dataclass
 
 DAYS = "7 days"
+# By which a job is known: what its payload says, and for the copy of a dead job the attempts that it had.
+KEY = "concat(payload->>'k', '#' || (headers->'onceq.dead_letter'->>'attempts'))"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Queue:
     max_running: int = 0    # 0: no limit
     max_running_per_key: int = 0
     durable: bool = False   # leases
+    dead_letter_queue: str = ""
+    hard_time_limit: float = 0  # s
     produce: float = 1      # share of the producers' time
     consume: float = 1
 
@@ -43,12 +47,15 @@ class Queue:
                 f" backoff_max => '{self.backoff_max} s', backoff_jitter => {self.backoff_jitter},"
                 f" retention => '{self.retention}', segment_age => '{self.segment_age}',"
                 f" on_dead_key => '{self.on_dead_key}', max_running => {self.max_running or 'NULL'},"
-                f" max_running_per_key => {self.max_running_per_key or 'NULL'}, durable_leases => {self.durable})")
+                f" max_running_per_key => {self.max_running_per_key or 'NULL'}, durable_leases => {self.durable},"
+                f" dead_letter_queue => NULLIF('{self.dead_letter_queue}', ''),"
+                f" hard_time_limit => make_interval(secs => {self.hard_time_limit or 'NULL'}))")
 
     def describe(self):
         return {"retained": self.retained, "max_attempts": self.max_attempts, "backoff_max": self.backoff_max,
                 "backoff_jitter": self.backoff_jitter, "on_dead_key": self.on_dead_key,
-                "max_running": self.max_running, "max_running_per_key": self.max_running_per_key, "durable": self.durable}
+                "max_running": self.max_running, "max_running_per_key": self.max_running_per_key, "durable": self.durable,
+                "dead_letter_queue": self.dead_letter_queue, "hard_time_limit": self.hard_time_limit}
 
 
 QUEUES = {queue.name: queue for queue in (
@@ -66,6 +73,9 @@ QUEUES = {queue.name: queue for queue in (
     Queue("limited", lease=0.4, batch=10, keys=3, on_dead_key="continue", max_running=5, max_running_per_key=2,
           consume=1.5),
     Queue("durable", durable=True, batch=60),
+    Queue("letters", produce=0),
+    Queue("hard", hard_time_limit=0.4, batch=60),
+    Queue("fatal", lease=0.5, max_attempts=1, backoff_base=0.02, batch=20, dead_letter_queue="letters"),
     Queue("unique", lease=0.5, max_attempts=3, backoff_base=0.02, delay=0.4, batch=10, unique=10, produce=1.5, consume=1.5),
 )}
 

@@ -277,6 +277,8 @@ class World:
             "queues": {name: {"retained": queue["retained"], "max_attempts": queue["max_attempts"],
                               "backoff_max": queue["backoff"], "backoff_jitter": 0.0,
                               "on_dead_key": queue.get("on_dead_key", "block"), "durable": queue.get("durable", False),
+                              "dead_letter_queue": queue.get("dead_letter_queue", ""),
+                              "hard_time_limit": queue.get("hard_time_limit", 0),
                               "max_running": queue.get("max_running", 0),
                               "max_running_per_key": queue.get("max_running_per_key", 0)}
                        for name, queue in QUEUES.items()},

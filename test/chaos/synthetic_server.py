@@ -13,6 +13,9 @@ QUEUES = {
                 "on_dead_key": "continue", "max_running": 3, "max_running_per_key": 2},
     "unique": {"retained": True, "max_attempts": 3, "lease": 0.3, "backoff": 0.05, "unique": "uvw"},
     "durable": {"retained": True, "max_attempts": 6, "lease": 0.5, "backoff": 0.05, "durable": True},
+    "fatal": {"retained": True, "max_attempts": 2, "lease": 0.3, "backoff": 0.05, "dead_letter_queue": "letters"},
+    "letters": {"retained": True, "max_attempts": 1000, "lease": 0.5, "backoff": 0.05},
+    "hard": {"retained": True, "max_attempts": 6, "lease": 1.0, "backoff": 0.05, "hard_time_limit": 0.3},
     "gone": {"retained": False, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
 }
 
@@ -55,6 +58,7 @@ class HeldLease:
     session: object
     bound: bool  # to its session
     journalled: bool
+    limit: float  # no later than that, however often it is extended
 
 
 @dataclass(eq=False)
@@ -113,6 +117,16 @@ class Server:
         row.state, row.token = "dead" if dead else "ready", None
         row.due = self.clock() + QUEUES[row.queue]["backoff"]
         self.outcomes.append([row.queue, row.id, row.id, "dead" if dead else "failed", row.failed])
+        if dead:
+            self.send_letter(row)
+
+    def send_letter(self, row):
+        if target := QUEUES[row.queue].get("dead_letter_queue"):
+            copy = Row(target, self.next_id[target], f"{row.key}#{row.attempt}", row.hash, self.clock(),
+                       QUEUES[target]["max_attempts"], None)
+            self.next_id[target] += 1
+            self.rows.append(copy)
+            self.unfinished[target].append(copy)
 
     def leave(self, token, row):
         lease = self.leases[token]
@@ -197,8 +211,9 @@ class Server:
         token = self.next_token
         for row in found:
             row.state, row.token, row.attempt, row.delivered = "leased", token, row.failed + 1, True
-        self.leases[token] = HeldLease(found[:], self.now + span, span, session, bound,
-                                       "durable" in QUEUES[queue] or self.rng.random() < 0.3)
+        hard = QUEUES[queue].get("hard_time_limit", 100)
+        self.leases[token] = HeldLease(found[:], self.now + min(span, hard), min(span, hard), session, bound,
+                                       "durable" in QUEUES[queue] or self.rng.random() < 0.3, self.now + hard)
         if session.transaction:
             session.transaction.actions.append((n, "claim", token))
         return {"jobs": [[row.id, row.attempt, row.key, row.hash] for row in found], "token": token}
@@ -225,7 +240,7 @@ class Server:
         self.tick()
         if token not in self.leases:
             raise Refused("OQ001")
-        self.leases[token].deadline = self.now + span
+        self.leases[token].deadline = min(self.now + span, self.leases[token].limit)
         return {}
 
     def purge(self, session, n, queue):
@@ -336,6 +351,7 @@ class Server:
             elif kind == "reject":
                 row.state, row.token = "dead", None
                 self.outcomes.append([row.queue, row.id, row.id, "dead", row.attempt])
+                self.send_letter(row)
             else:
                 self.fail(row)
 
@@ -385,6 +401,7 @@ class Server:
     def start(self):
         self.up = True
         for lease in self.leases.values():
+            lease.limit += self.now + lease.span - lease.deadline
             lease.deadline = self.now + lease.span
 
     def dump(self):

@@ -43,14 +43,22 @@ class Waits:
             if delivery is not None and delivery.end - max(ready, delivery.begin) > self.checker.patience:
                 claim = delivery.lease.operation if delivery.lease.operation.wait else None
             elif until - ready >= self.checker.patience:
-                index = bisect_left(claims, ready + self.checker.patience, key=last_look)
-                claim = claims[index] if index < len(claims) and claims[index].t_return <= until else None
+                claim = self.left_it(claims, bisect_left(claims, ready + self.checker.patience, key=last_look))
+                claim = claim if claim and claim.t_return <= until else None
             if claim is None or self.checker.faults.meets(begin, claim.t_return):
                 continue
             if not self.checker.hidden_claims(job.queue, begin, claim.t_return):
                 self.checker.report("R8", f"{job.name}: ready for {claim.t_return - ready:.1f} s"
                                   f" at the end of {claim.name}")
                 return
+
+    def left_it(self, claims, index):
+        """The first from there on that shows that the job was left. One that looks once and gets too few may have met, in
+        the place of others, jobs that became due at that moment; two in a row are no chance."""
+        if index == len(claims) or claims[index].wait >= self.checker.patience and not claims[index].jobs:
+            return claims[index] if index < len(claims) else None
+        following = (claims[number] for number in range(index + 1, len(claims)))
+        return next((claim for claim in following if claim.t_invoke > claims[index].t_return), None)
 
     def ready_spans(self, job):
         """(may be ready from, is ready from, may be gone from, delivery) of each wait for a claim."""
