@@ -16,7 +16,7 @@ unset MAKEFLAGS MFLAGS MAKELEVEL LANGUAGE ${!LC_@}
 for variable in ${!PG@}; do # nothing must lead a test to a server of the user's
 	[[ $variable = PG_* || $variable = *TIMEOUT ]] || unset "$variable"
 done
-export LANG=C.UTF-8 WERROR=1
+export LANG=C.UTF-8 WERROR=1 PGCTLTIMEOUT=${PGCTLTIMEOUT:-180}
 
 scripts/install_dependencies.sh || exit
 . scripts/server.sh

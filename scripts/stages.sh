@@ -182,7 +182,7 @@ stage_tap() {
 	as_server mkdir "$output"
 	as_server env PATH="$work/testing.bin:$PATH" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		TESTDIR="$output" TESTDATADIR="$output/data" TESTLOGDIR="$output/log" \
-		PG_TEST_PORT_DIR="$work/run/ports" PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-180}" PGCTLTIMEOUT="${PGCTLTIMEOUT:-180}" \
+		PG_TEST_PORT_DIR="$work/run/ports" PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-180}" \
 		TEMP_CONFIG="$work/testing.conf" ONCEQ_TESTING=1 ONCEQ_SOURCE="$inputs" \
 		ONCEQ_RELEASE_CONF="$work/release.conf" ONCEQ_TESTING_CONF="$work/testing.conf" \
 		prove --verbose -I "$pgxs/src/test/perl" -I "$inputs/test/tap" "$inputs/test/tap/$1.pl" || status=$?

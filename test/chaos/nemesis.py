@@ -14,7 +14,7 @@ from clients import CONSUMER_POINTS, JANITOR_POINTS, PRODUCER_POINTS, now
 from server import Failed, Lost
 from upheavals import Upheavals
 
-CRASH_PATIENCE = 20  # s until a killed server process has brought the server down and up again
+CRASH_PATIENCE = 120  # s until a killed server process has brought the server down and up again
 SHORTEST_GAP = 0.1   # s between two faults, on average
 
 
@@ -74,7 +74,7 @@ class Nemesis(Upheavals):
             if now() >= end:
                 return
             time.sleep(min(0.05, max(end - now(), 0)))
-            if now() - begin > 0.5:
+            if now() - begin > 0.25:
                 self.note("slow machine", begin, t_return=now(), calm_after=1)
 
     def finish_later(self):

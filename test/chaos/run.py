@@ -33,7 +33,7 @@ from server import Server
 from standby import Pair
 
 CLASSES = {"p": Producer, "c": Consumer, "j": Janitor}
-DRAIN_PATIENCE = 60  # s
+DRAIN_PATIENCE = 180  # s
 PR_SET_PDEATHSIG = 1
 STANDBYS = "synchronous", "asynchronous"
 
@@ -141,7 +141,7 @@ class Herd:
             process.thaw()
             process.order(order)
 
-    def end(self, patience=20):
+    def end(self, patience=120):
         self.order_all(STOP)
         deadline = now() + patience
         while self.processes and now() < deadline:
@@ -245,10 +245,10 @@ def read_final(connection):
         "stats": [dict(zip(("queue", "ready", "scheduled", "running"), (queue, *map(int, counts)))) for queue, *counts
                   in rows("SELECT queue, ready, scheduled, running FROM onceq.queue_stats")],
         "audit": [[queue, *row] for queue in QUEUES for row in rows(f"SELECT * FROM onceq.audit('{queue}')")],
-        "leases": poll(lambda: rows("SELECT queue, worker, state, jobs FROM onceq.leases"), 10),
-        "journal": poll(lambda: rows("SELECT queue_id, token, first_id, last_id FROM onceq.lease_journal"), 10),
+        "leases": poll(lambda: rows("SELECT queue, worker, state, jobs FROM onceq.leases"), 60),
+        "journal": poll(lambda: rows("SELECT queue_id, token, first_id, last_id FROM onceq.lease_journal"), 60),
         "tables": rows(STRAY_TABLES),
-        "locks": poll(lambda: rows(LEFT_LOCKS), 10),
+        "locks": poll(lambda: rows(LEFT_LOCKS), 60),
     }
 
 

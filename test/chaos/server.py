@@ -11,7 +11,7 @@ from pathlib import Path
 
 from psycopg import OperationalError, pq
 
-START_PATIENCE = 60  # s
+START_PATIENCE = 180  # s
 
 
 class Failed(Exception):

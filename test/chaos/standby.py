@@ -2,7 +2,7 @@
 import shutil
 import time
 
-from server import Connection, Lost, Server
+from server import START_PATIENCE, Connection, Lost, Server
 
 
 class Pair:
@@ -66,7 +66,7 @@ class Pair:
             time.sleep(0.01)
         connection.close()
 
-    def wait_for_standby(self, patience=30):
+    def wait_for_standby(self, patience=180):
         """Until the standby has what is committed now; note_progress() without hurry."""
         deadline = time.monotonic() + patience
         while not self.note_progress(0.2):
@@ -99,7 +99,7 @@ class Pair:
         self.leave()
         self.primary.stop("immediate")
         self.servers.reverse()
-        self.primary.run("pg_ctl", "-s", "-w", "-D", self.primary.data, "promote")
+        self.primary.run("pg_ctl", "-s", "-w", "-t", START_PATIENCE, "-D", self.primary.data, "promote")
         self.set_synchronous("")
 
     def stop(self, mode="fast", patience=30):

@@ -34,12 +34,12 @@ sub use_queue
 		"SELECT id FROM onceq.enqueue_many('$name', test.payloads(8000)) id", $database);
 	is( query($node, "SELECT min(id), max(id), count(*) FROM onceq.jobs('$name', count => 10000)", $database),
 		'1|8000|8000', "$name: only its own jobs, from 1 on");
-	query($node, "SELECT onceq.enqueue('$name', '0', delay => '1 h')", $database);
+	query_when_there_is_room("SELECT onceq.enqueue('$name', '0', delay => '1 h')", $database);
 	my ($first, $second) = map { $_->[0] } rows($node,
 		"SELECT token FROM onceq.claim('$name', 500) GROUP BY token UNION ALL SELECT token FROM onceq.claim('$name', 10, hold => 'session') GROUP BY token",
 		$database);
-	query($node, "SELECT onceq.ack($first, id) FROM generate_series(1, 99, 2) id", $database);
-	query($node, "SELECT onceq.reject($first, 2)", $database);
+	query_when_there_is_room("SELECT onceq.ack($first, id) FROM generate_series(1, 99, 2) id", $database);
+	query_when_there_is_room("SELECT onceq.reject($first, 2)", $database);
 	is(sqlstate_of($node, "SELECT onceq.ack($token{$name})", $database), 'OQ001', 'a token of the former is worthless')
 	  if $token{$name};
 	$token{$name} = $first;
