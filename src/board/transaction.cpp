@@ -109,6 +109,7 @@ after_commit()
 {
 	newest = in_order_of_publication(newest);
 	core::Wall const now = base::now_wall();
+	CALLBACK_FAULT_POINT("commit: after clock");
 	for_entries(nullptr, has_commit_effect, [now](core::Board &board, Entry &entry, Wakes &wakes) {
 		commit_effect(board, entry, now, wakes);
 	});

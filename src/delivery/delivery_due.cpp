@@ -72,6 +72,7 @@ promote_by_due_time(Promotion &promotion, core::Microseconds nap)
 														  visit_due, &promotion));
 	if (promotion.complete)
 		earliest = std::min(earliest, store::read_due(queue.id, store::stay, from, now, visit_due, &promotion));
+	FAULT_POINT("due: after look");
 	{
 		board::Locked board(promotion.board.index);
 		core::note_due(*board, earliest);
