@@ -22,7 +22,7 @@ ifneq ($(filter $(goals),$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 demo:;   @$(top)scripts/demo.sh
 bench:;  @$(top)bench/run.sh
-format:; clang-format -i $(shell find $(top)src $(top)test -name '*.[ch]pp')
+format:; clang-format-14 -i $(shell find $(top)src $(top)test $(top)bench -name '*.[ch]pp')
 check:;  @$(top)scripts/check.sh
 check-versions:; @$(top)scripts/versions.sh
 check-cassert:;  @$(top)scripts/cassert.sh

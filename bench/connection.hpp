@@ -73,17 +73,15 @@ class Connection
 	Result
 	execute(char const *prepared, Values values)
 	{
-		return check(
-			Result(PQexecPrepared(connection_.get(), prepared, static_cast<int>(values.size()),
-								  values.begin(), nullptr, nullptr, 0)));
+		return check(Result(PQexecPrepared(connection_.get(), prepared, static_cast<int>(values.size()), values.begin(),
+										   nullptr, nullptr, 0)));
 	}
 
 	Result
 	query(std::string const &statement, Values values)
 	{
-		return check(Result(PQexecParams(connection_.get(), statement.c_str(),
-										 static_cast<int>(values.size()), nullptr, values.begin(),
-										 nullptr, nullptr, 0)));
+		return check(Result(PQexecParams(connection_.get(), statement.c_str(), static_cast<int>(values.size()), nullptr,
+										 values.begin(), nullptr, nullptr, 0)));
 	}
 
 	// The one number the query returns; null: 0.

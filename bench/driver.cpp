@@ -32,8 +32,7 @@ class PostgresLoad
 	fill()
 	{
 		constexpr long chunk = 10000;
-		long left =
-			options_.backlog == 0 ? 0 : options_.backlog - control_.number(statements_.count_ready);
+		long left = options_.backlog == 0 ? 0 : options_.backlog - control_.number(statements_.count_ready);
 		for (; left > 0; left -= chunk)
 		{
 			std::string const count = std::to_string(std::min(left, chunk));

@@ -53,16 +53,11 @@ options_of(int count, char **words)
 		auto const node = arguments.extract(name);
 		return node.empty() ? std::string{otherwise} : node.mapped();
 	};
-	Options const options{take("system", "onceq"),
-						  take("scenario", "claim_ack"),
-						  std::stoi(take("batch", "1")),
-						  std::stoi(take("clients", "1")),
-						  std::stod(take("seconds", "1")),
-						  std::stol(take("backlog", "0")),
-						  take("snapshot", "0") == "1",
-						  std::stoi(take("rate", "0")),
-						  take("detail", ""),
-						  std::stol(take("server", "0"))};
+	Options const options{
+		take("system", "onceq"),         take("scenario", "claim_ack"),   std::stoi(take("batch", "1")),
+		std::stoi(take("clients", "1")), std::stod(take("seconds", "1")), std::stol(take("backlog", "0")),
+		take("snapshot", "0") == "1",    std::stoi(take("rate", "0")),    take("detail", ""),
+		std::stol(take("server", "0"))};
 	if (!arguments.empty())
 		throw std::runtime_error("unknown argument: " + arguments.begin()->first);
 	return options;
@@ -103,8 +98,7 @@ constexpr int warm_up_rounds_of_one = 100;
 inline int
 warm_up_of(Options const &options)
 {
-	return options.scenario == "receive" ? 0
-										 : warm_up_rounds + warm_up_rounds_of_one / options.batch;
+	return options.scenario == "receive" ? 0 : warm_up_rounds + warm_up_rounds_of_one / options.batch;
 }
 
 // Calls body; an error ends the run for all.
@@ -160,8 +154,7 @@ produce(Load &load, Options const &options, Run &run, Share<typename Load::Clien
 	guarded(run, share, [&] {
 		share.client = load.open();
 		auto const pause = std::chrono::nanoseconds(1'000'000'000 / options.rate);
-		for (Clock::time_point next = Clock::now() + pause; !run.stop;
-			 next = std::max(next + pause, Clock::now()))
+		for (Clock::time_point next = Clock::now() + pause; !run.stop; next = std::max(next + pause, Clock::now()))
 		{
 			std::this_thread::sleep_until(next);
 			share.client->enqueue_stamped();
@@ -172,8 +165,8 @@ produce(Load &load, Options const &options, Run &run, Share<typename Load::Clien
 inline void
 wait_for_end(Run const &run, double seconds)
 {
-	Clock::time_point const end = run.begin + std::chrono::duration_cast<Clock::duration>(
-												  std::chrono::duration<double>(seconds));
+	Clock::time_point const end =
+		run.begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 	while (!run.stop && Clock::now() < end)
 		std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
@@ -182,24 +175,20 @@ inline void
 print(Options const &options, Sum const &total, double elapsed, long wal, long dead, Cpu const &cpu)
 {
 	double const jobs = static_cast<double>(std::max(total.jobs, 1L));
-	std::printf(
-		"system=%s scenario=%s batch=%d clients=%d snapshot=%d jobs=%ld seconds=%.3f rate=%.0f "
-		"p50_us=%.0f p99_us=%.0f max_us=%.0f wal_bytes=%.1f dead=%.3f cpu_us=%.2f "
-		"server_ms_s=%.1f driver_cpu_us=%.2f others_percent=%.0f\n",
-		options.system.c_str(), options.scenario.c_str(), options.batch, options.clients,
-		options.snapshot, total.jobs, elapsed, static_cast<double>(total.jobs) / elapsed,
-		total.latency.quantile(0.5), total.latency.quantile(0.99), total.latency.quantile(1),
-		static_cast<double>(wal) / jobs,
-		static_cast<double>(dead) / (jobs + static_cast<double>(total.warm_up_jobs)),
-		cpu.server * 1e6 / jobs, cpu.server * 1e3 / elapsed, cpu.driver * 1e6 / jobs,
-		100 * cpu.others() / (elapsed * std::thread::hardware_concurrency()));
+	std::printf("system=%s scenario=%s batch=%d clients=%d snapshot=%d jobs=%ld seconds=%.3f rate=%.0f "
+				"p50_us=%.0f p99_us=%.0f max_us=%.0f wal_bytes=%.1f dead=%.3f cpu_us=%.2f "
+				"server_ms_s=%.1f driver_cpu_us=%.2f others_percent=%.0f\n",
+				options.system.c_str(), options.scenario.c_str(), options.batch, options.clients, options.snapshot,
+				total.jobs, elapsed, static_cast<double>(total.jobs) / elapsed, total.latency.quantile(0.5),
+				total.latency.quantile(0.99), total.latency.quantile(1), static_cast<double>(wal) / jobs,
+				static_cast<double>(dead) / (jobs + static_cast<double>(total.warm_up_jobs)), cpu.server * 1e6 / jobs,
+				cpu.server * 1e3 / elapsed, cpu.driver * 1e6 / jobs,
+				100 * cpu.others() / (elapsed * std::thread::hardware_concurrency()));
 	if (options.detail.empty())
 		return;
 	std::ofstream file(options.detail);
-	total.course.each(
-		[&](double second, double rate) { file << "t " << second << ' ' << rate << '\n'; });
-	total.latency.each(
-		[&](double us, std::uint64_t count) { file << "l " << us << ' ' << count << '\n'; });
+	total.course.each([&](double second, double rate) { file << "t " << second << ' ' << rate << '\n'; });
+	total.latency.each([&](double us, std::uint64_t count) { file << "l " << us << ' ' << count << '\n'; });
 }
 
 template <typename Load>

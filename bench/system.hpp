@@ -78,8 +78,7 @@ onceq_statements(std::string const &name, std::string const &batch)
 		.next = "",
 		.claim = "SELECT id, token, payload FROM onceq.claim(" + queue + ", " + batch + ")",
 		.ack = "SELECT onceq.ack($1)",
-		.ack_and_claim =
-			"SELECT id, token, payload FROM onceq.ack_and_claim($1, " + queue + ", " + batch + ")",
+		.ack_and_claim = "SELECT id, token, payload FROM onceq.ack_and_claim($1, " + queue + ", " + batch + ")",
 		.wait = "SELECT id, token, payload FROM onceq.claim(" + queue + ", 1, wait => '1 s')",
 		.announce = "SELECT onceq.enqueue(" + queue + ", $1)",
 		.listen = "",
@@ -107,14 +106,12 @@ inline Statements
 skip_locked_statements(std::string const &table, std::string const &set, std::string const &ready,
 					   std::string const &batch)
 {
-	std::string const take = "UPDATE " + table + " SET " + set +
-							 " WHERE id = ANY (ARRAY(SELECT id FROM " + table + " WHERE " + ready +
-							 " FOR UPDATE SKIP LOCKED LIMIT " + batch +
+	std::string const take = "UPDATE " + table + " SET " + set + " WHERE id = ANY (ARRAY(SELECT id FROM " + table +
+							 " WHERE " + ready + " FOR UPDATE SKIP LOCKED LIMIT " + batch +
 							 ")) RETURNING id, id, payload";
 	return {
 		.enqueue = "INSERT INTO " + table + " (payload) VALUES ($1) RETURNING id",
-		.enqueue_many =
-			"INSERT INTO " + table + " (payload) SELECT unnest($1::jsonb[]) RETURNING id",
+		.enqueue_many = "INSERT INTO " + table + " (payload) SELECT unnest($1::jsonb[]) RETURNING id",
 		.next = "",
 		.claim = take,
 		.ack = "DELETE FROM " + table + " WHERE id = ANY ($1::bigint[])",
@@ -126,8 +123,7 @@ skip_locked_statements(std::string const &table, std::string const &set, std::st
 		.listen = "LISTEN bench",
 		.acks_by_ids = true,
 		.count_ready = "SELECT count(*) FROM " + table + " WHERE lease_until IS NULL",
-		.fill =
-			"INSERT INTO " + table + " (payload) SELECT $1::jsonb FROM generate_series(1, $2::int)",
+		.fill = "INSERT INTO " + table + " (payload) SELECT $1::jsonb FROM generate_series(1, $2::int)",
 		.settle = "VACUUM (ANALYZE) " + table,
 	};
 }
@@ -138,8 +134,7 @@ pgq_statements(std::string const &batch)
 {
 	return {
 		.enqueue = "SELECT pgq.insert_event('bench', 'job', $1)",
-		.enqueue_many =
-			"SELECT pgq.insert_event('bench', 'job', p::text) FROM unnest($1::jsonb[]) p",
+		.enqueue_many = "SELECT pgq.insert_event('bench', 'job', p::text) FROM unnest($1::jsonb[]) p",
 		.next = "SELECT pgq.next_batch('bench', 'worker')",
 		.claim = "SELECT ev_id, $1::bigint, ev_data FROM pgq.get_batch_events($1)",
 		.ack = "SELECT pgq.finish_batch($1)",
@@ -169,8 +164,7 @@ pgmq_statements(std::string const &batch)
 		.listen = "",
 		.acks_by_ids = true,
 		.count_ready = "SELECT count(*) FROM pgmq.q_bench",
-		.fill =
-			"SELECT count(*) FROM pgmq.send_batch('bench', array_fill($1::jsonb, ARRAY[$2::int]))",
+		.fill = "SELECT count(*) FROM pgmq.send_batch('bench', array_fill($1::jsonb, ARRAY[$2::int]))",
 		.settle = "VACUUM (ANALYZE) pgmq.q_bench",
 	};
 }
@@ -187,10 +181,9 @@ statements_of(std::string const &system, int batch)
 	if (system == "onceq_taken")
 		return unique_statements("'taken'", std::to_string(batch));
 	if (system == "skip_locked")
-		return skip_locked_statements(
-			"bench.job", "attempt = attempt + 1, lease_until = now() + interval '30 s'",
-			"lease_until IS NULL AND run_at <= now() ORDER BY priority DESC, run_at, id",
-			std::to_string(batch));
+		return skip_locked_statements("bench.job", "attempt = attempt + 1, lease_until = now() + interval '30 s'",
+									  "lease_until IS NULL AND run_at <= now() ORDER BY priority DESC, run_at, id",
+									  std::to_string(batch));
 	if (system == "skip_locked_lean")
 		return skip_locked_statements("bench.lean_job", "lease_until = now() + interval '30 s'",
 									  "lease_until IS NULL ORDER BY id", std::to_string(batch));

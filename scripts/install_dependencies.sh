@@ -7,7 +7,7 @@
 set -euo pipefail
 
 packages=(
-	make g++ clang libclang-rt-14-dev cmake libgtest-dev
+	make g++ clang libclang-rt-14-dev clang-format-14 cmake libgtest-dev
 	postgresql-15 postgresql-server-dev-15
 	postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
 	postgresql-15-cron python3 python3-psycopg

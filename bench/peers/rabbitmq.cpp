@@ -88,8 +88,7 @@ class Channel
 		properties._flags = AMQP_BASIC_DELIVERY_MODE_FLAG;
 		properties.delivery_mode = AMQP_DELIVERY_PERSISTENT;
 		for (int i = 0; i < count; i++)
-			if (amqp_basic_publish(state_, 1, amqp_empty_bytes, bytes(queue_), 1, 0, &properties,
-								   bytes(body)) != 0)
+			if (amqp_basic_publish(state_, 1, amqp_empty_bytes, bytes(queue_), 1, 0, &properties, bytes(body)) != 0)
 				throw std::runtime_error("not published");
 		for (int i = 0; i < count; i++)
 			unconfirmed_.insert(unconfirmed_.end(), ++published_);
@@ -106,13 +105,11 @@ class Channel
 		amqp_envelope_t envelope;
 		amqp_maybe_release_buffers(state_);
 		amqp_rpc_reply_t const reply = amqp_consume_message(state_, &envelope, &timeout, 0);
-		if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION &&
-			reply.library_error == AMQP_STATUS_TIMEOUT)
+		if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && reply.library_error == AMQP_STATUS_TIMEOUT)
 			return {};
 		check(reply);
 		delivered_ = envelope.delivery_tag;
-		std::string body(static_cast<char const *>(envelope.message.body.bytes),
-						 envelope.message.body.len);
+		std::string body(static_cast<char const *>(envelope.message.body.bytes), envelope.message.body.len);
 		amqp_destroy_envelope(&envelope);
 		return body;
 	}
@@ -130,9 +127,8 @@ class Channel
 	check(amqp_rpc_reply_t reply)
 	{
 		if (reply.reply_type != AMQP_RESPONSE_NORMAL)
-			throw std::runtime_error(
-				"RabbitMQ: reply " + std::to_string(reply.reply_type) + ", " +
-				(reply.library_error != 0 ? amqp_error_string2(reply.library_error) : "refused"));
+			throw std::runtime_error("RabbitMQ: reply " + std::to_string(reply.reply_type) + ", " +
+									 (reply.library_error != 0 ? amqp_error_string2(reply.library_error) : "refused"));
 	}
 
 	void

@@ -214,8 +214,7 @@ move_rows_of(Conduct &run, Oid leaf, base::Failure &failure)
 bool
 vacuum(Conduct &run, base::Failure &failure)
 {
-	if (!run.policy.vacuum_after || !run.report.vacuum_due || run.report.unfinished ||
-		run.means.command == nullptr)
+	if (!run.policy.vacuum_after || !run.report.vacuum_due || run.report.unfinished || run.means.command == nullptr)
 		return true;
 	show_phase(run.place, Phase::vacuuming);
 	char *const sql = psprintf("VACUUM (ANALYZE, SKIP_LOCKED) %s", run.name);

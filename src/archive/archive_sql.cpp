@@ -87,13 +87,12 @@ say(Oid source, Outcome const &outcome)
 {
 	char const *const name = get_rel_name(source);
 	if (outcome.ending == Ending::busy)
-		ereport(NOTICE, (errmsg("table \"%s\" is being archived already, by process %d",
-								name != nullptr ? name : "?", outcome.other)));
+		ereport(NOTICE, (errmsg("table \"%s\" is being archived already, by process %d", name != nullptr ? name : "?",
+								outcome.other)));
 	else if (outcome.ending == Ending::failed)
 		ereport(WARNING,
 				(errcode(outcome.failure.sqlstate),
-				 errmsg("table \"%s\" was not archived: %s", name != nullptr ? name : "?",
-						outcome.failure.text),
+				 errmsg("table \"%s\" was not archived: %s", name != nullptr ? name : "?", outcome.failure.text),
 				 errhint("See onceq.archive_policies; it will be tried again after a while.")));
 }
 
@@ -102,13 +101,12 @@ archive_one(Oid source)
 {
 	Policy policy;
 	if (!find_policy(source, policy))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("table %u has no archive policy", source),
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("table %u has no archive policy", source),
 						errhint("onceq.set_archive_policy() makes one.")));
 	if (!may_archive(source))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("must be owner of table %s", get_rel_name(source)),
-						errhint("Members of onceq_operator and onceq_admin may archive any table.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", get_rel_name(source)),
+				 errhint("Members of onceq_operator and onceq_admin may archive any table.")));
 	say(source, run_policy(source, means_of_session, true));
 }
 

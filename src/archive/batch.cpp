@@ -82,8 +82,7 @@ statement_of(Policy const &policy, Source const &source, Oid archive, Walk const
 	char const *const operation = walk.after || !walk.by_age ? ">" : ">=";
 	StringInfoData sql;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "WITH batch AS MATERIALIZED (SELECT s.ctid AS place, s.%s AS age FROM ONLY %s s", age,
-					 leaf);
+	appendStringInfo(&sql, "WITH batch AS MATERIALIZED (SELECT s.ctid AS place, s.%s AS age FROM ONLY %s s", age, leaf);
 	appendStringInfo(&sql, " WHERE s.%s OPERATOR(pg_catalog.%s) $1 AND s.%s OPERATOR(pg_catalog.<) $2",
 					 walk.by_age ? age : "ctid", operation, age);
 	appendStringInfo(&sql, "%s%s LIMIT $3 FOR UPDATE SKIP LOCKED),", walk.by_age ? " ORDER BY s." : "",
@@ -177,9 +176,8 @@ begin_walk(Source const &source, Policy const &policy, Oid leaf, MemoryContext c
 Datum
 cutoff_of(Policy const &policy, Source const &source)
 {
-	Datum const cutoff =
-		DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(base::now_wall().us),
-							IntervalPGetDatum(&policy.older_than));
+	Datum const cutoff = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(base::now_wall().us),
+											 IntervalPGetDatum(&policy.older_than));
 	switch (source.age_type)
 	{
 		case TIMESTAMPOID:
@@ -197,8 +195,8 @@ role_of(Policy const &policy, Source const &source)
 	Oid const role = get_role_oid(NameStr(policy.owner), true);
 	if (!OidIsValid(role) || role != source.owner)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("table %s does not belong to role \"%s\" any more",
-							   qualified_name(source.oid), NameStr(policy.owner)),
+						errmsg("table %s does not belong to role \"%s\" any more", qualified_name(source.oid),
+							   NameStr(policy.owner)),
 						errdetail("It did when its archive policy was set, and the policy runs as that role."),
 						errhint("Call onceq.set_archive_policy() as, or for, the new owner.")));
 	return role;

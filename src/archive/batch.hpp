@@ -18,8 +18,8 @@ struct Walk
 {
 	Oid leaf;
 	bool by_age;
-	Datum from;     // age, or tid; palloc'd in `context`
-	bool after;     // later than from, not at it: what is at it refuses to be moved
+	Datum from; // age, or tid; palloc'd in `context`
+	bool after; // later than from, not at it: what is at it refuses to be moved
 	MemoryContext context;
 };
 
@@ -27,7 +27,7 @@ Walk begin_walk(Source const &source, Policy const &policy, Oid leaf, MemoryCont
 
 struct Batch
 {
-	int64 seen;  // rows taken; fewer than the policy's batch: the leaf is at its end
+	int64 seen; // rows taken; fewer than the policy's batch: the leaf is at its end
 	int64 moved;
 };
 

@@ -178,8 +178,8 @@ prepare(void *argument)
 	if (!find_queue(run.id, run.queue))
 		return;
 	base::RelationScope const table(catalog::catalog_oid("job_archive"), AccessShareLock);
-	catalog::scan_rows(table, "job_archive_pkey", archive_queue_id, F_INT4EQ, Int32GetDatum(run.id),
-					   take_archive, &run);
+	catalog::scan_rows(table, "job_archive_pkey", archive_queue_id, F_INT4EQ, Int32GetDatum(run.id), take_archive,
+					   &run);
 	run.table = job_table_of(run.id);
 }
 
@@ -250,9 +250,8 @@ record(Handover const &run, base::Failure const *failure)
 			: base::now_wall();
 	catalog::execute("UPDATE onceq.job_archive SET last_run = $2, last_jobs = $3, total_jobs = total_jobs + $3,"
 					 " next_run = $4, failures = $5, last_error = $6 WHERE queue_id = $1",
-					 {catalog::parameter(run.id), catalog::parameter(run.started_at),
-					  catalog::parameter(run.jobs), catalog::parameter(next), catalog::parameter(int32{failures}),
-					  error_parameter(failure)});
+					 {catalog::parameter(run.id), catalog::parameter(run.started_at), catalog::parameter(run.jobs),
+					  catalog::parameter(next), catalog::parameter(int32{failures}), error_parameter(failure)});
 }
 
 void
@@ -368,8 +367,7 @@ run_handover(int32 queue, Means const &means)
 	run.place = enter_run(run.queue.anchor, run.outcome.other);
 	if (run.place < 0)
 		return {Ending::busy, run.outcome.other, 0, {}};
-	run.segment_context =
-		AllocSetContextCreate(TopMemoryContext, "onceq archived segment", ALLOCSET_DEFAULT_SIZES);
+	run.segment_context = AllocSetContextCreate(TopMemoryContext, "onceq archived segment", ALLOCSET_DEFAULT_SIZES);
 	conduct_run(run.place, run.segment_context, conduct, &run);
 	return run.outcome;
 }

@@ -175,9 +175,9 @@ copy_job(store::Job const &job, void *argument)
 SPIPlanPtr
 prepare_insert(Oid archive)
 {
-	Oid types[copy_column_count] = {TEXTOID, INT8OID, TEXTOID, INT4OID, INT4OID, TIMESTAMPTZOID,
-									TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID,
-									JSONBOID, TEXTOID};
+	Oid types[copy_column_count] = {TEXTOID,        INT8OID,        TEXTOID,        INT4OID, INT4OID,
+									TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+									JSONBOID,       JSONBOID,       JSONBOID,       TEXTOID};
 	char *const sql = psprintf("INSERT INTO %s %s", qualified_name(archive), insert_columns);
 	SPIPlanPtr const plan = SPI_prepare(sql, copy_column_count, types);
 	if (plan == nullptr)
@@ -217,8 +217,7 @@ open_archive(JobTable const &table, Oid role)
 JobTable
 job_table_of(int32 queue)
 {
-	RangeVar const *const name =
-		makeRangeVarFromNameList(textToQualifiedNameList(catalog::archive_of(queue)));
+	RangeVar const *const name = makeRangeVarFromNameList(textToQualifiedNameList(catalog::archive_of(queue)));
 	JobTable table{};
 	namestrcpy(&table.schema, name->schemaname);
 	namestrcpy(&table.table, name->relname);

@@ -24,8 +24,8 @@ rest(core::Microseconds span)
 		core::Microseconds const left = end.us - base::now_monotonic().us;
 		if (left <= 0)
 			return;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (left + 999) / 1000,
-						 PG_WAIT_EXTENSION);
+		(void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (left + 999) / 1000,
+						PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
 }

@@ -136,8 +136,7 @@ bounds_of(Oid partition)
 		bounds = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relpartbound, &is_null);
 	if (is_null)
 		elog(ERROR, "partition %u has no bounds", partition);
-	char *const expression =
-		TextDatumGetCString(DirectFunctionCall2(pg_get_expr, bounds, ObjectIdGetDatum(partition)));
+	char *const expression = TextDatumGetCString(DirectFunctionCall2(pg_get_expr, bounds, ObjectIdGetDatum(partition)));
 	ReleaseSysCache(tuple);
 	return expression;
 }
@@ -180,8 +179,7 @@ next_move(Policy const &policy, Source const &source, Datum cutoff)
 	// As literals that mean the same whatever the settings are when they are read.
 	base::set_locally("datestyle", "ISO, YMD");
 	base::RelationScope const relation(source.oid, AccessShareLock);
-	Oid const partition =
-		find_old_partition(RelationGetPartitionDesc(relation, true), cutoff, source.age_type);
+	Oid const partition = find_old_partition(RelationGetPartitionDesc(relation, true), cutoff, source.age_type);
 	char *const bounds = OidIsValid(partition) ? bounds_of(partition) : nullptr;
 	as.finish();
 	if (!OidIsValid(partition))
@@ -194,8 +192,7 @@ next_move(Policy const &policy, Source const &source, Datum cutoff)
 char *
 detach_command(Source const &source, PartitionMove const &move, bool concurrently)
 {
-	return psprintf("ALTER TABLE %s DETACH PARTITION %s%s", qualified_name(source.oid),
-					qualified_name(move.partition),
+	return psprintf("ALTER TABLE %s DETACH PARTITION %s%s", qualified_name(source.oid), qualified_name(move.partition),
 					move.move == Move::finalize ? " FINALIZE"
 					: concurrently              ? " CONCURRENTLY"
 												: "");
@@ -205,8 +202,7 @@ void
 detach(Policy const &policy, Source const &source, PartitionMove const &move)
 {
 	base::AsRole as(role_of(policy, inspect_source(source.oid, NameStr(policy.age_column))));
-	base::set_locally("lock_timeout",
-					  move.move == Move::finalize ? finalize_lock_timeout : detach_lock_timeout);
+	base::set_locally("lock_timeout", move.move == Move::finalize ? finalize_lock_timeout : detach_lock_timeout);
 	execute(detach_command(source, move, false));
 	FAULT_POINT("archive partition: after detach");
 	as.finish();
@@ -221,8 +217,7 @@ hand_over(Policy const &policy, Source const &source, PartitionMove const &move)
 	char const *const partition = qualified_name(move.partition);
 	Oid const archive = archive_of(policy, source);
 	if (OidIsValid(archive))
-		execute(psprintf("ALTER TABLE %s ATTACH PARTITION %s %s", qualified_name(archive), partition,
-						 move.bounds));
+		execute(psprintf("ALTER TABLE %s ATTACH PARTITION %s %s", qualified_name(archive), partition, move.bounds));
 	else
 		execute(psprintf("DROP TABLE %s", partition));
 	as.finish();

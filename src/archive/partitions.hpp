@@ -24,7 +24,7 @@ struct PartitionMove
 {
 	Move move;
 	Oid partition;
-	bool may_wait;  // it can be detached concurrently: without a lock that keeps others waiting
+	bool may_wait; // it can be detached concurrently: without a lock that keeps others waiting
 	char const *bounds;
 };
 

@@ -79,9 +79,8 @@ policy_in(HeapTuple row, TupleDesc desc)
 		policy.window.closes = DatumGetTimeADT(value(policy_not_after));
 	policy.vacuum_after = DatumGetBool(value(policy_vacuum_after));
 	policy.vacuum_due = DatumGetBool(value(policy_vacuum_due));
-	policy.next_run = is_null(policy_next_run)
-						  ? core::wall_always
-						  : core::Wall{DatumGetTimestampTz(value(policy_next_run))};
+	policy.next_run =
+		is_null(policy_next_run) ? core::wall_always : core::Wall{DatumGetTimestampTz(value(policy_next_run))};
 	policy.failures = DatumGetInt32(value(policy_failures));
 	return policy;
 }
@@ -140,8 +139,8 @@ find_policy(Oid source, Policy &policy)
 {
 	base::RelationScope const table(catalog::catalog_oid("archive_policy"), AccessShareLock);
 	Found result{policy, false};
-	catalog::scan_rows(table, "archive_policy_pkey", policy_source, F_OIDEQ, ObjectIdGetDatum(source),
-					   take_policy, &result);
+	catalog::scan_rows(table, "archive_policy_pkey", policy_source, F_OIDEQ, ObjectIdGetDatum(source), take_policy,
+					   &result);
 	return result.found;
 }
 
@@ -174,10 +173,9 @@ until_due(Policy const &policy)
 void
 record_success(Policy const &policy, Report const &report)
 {
-	core::Wall const next =
-		report.unfinished
-			? base::now_wall()
-			: base::now_wall() + core::microseconds_per_second * base::settings.archive_interval_s;
+	core::Wall const next = report.unfinished
+								? base::now_wall()
+								: base::now_wall() + core::microseconds_per_second * base::settings.archive_interval_s;
 	catalog::execute("UPDATE onceq.archive_policy SET last_run = $2, last_duration = $3, last_rows = $4,"
 					 " total_rows = total_rows + $4, vacuum_due = $5, next_run = $6, failures = 0,"
 					 " last_error = NULL WHERE source OPERATOR(pg_catalog.=) $1",
@@ -191,16 +189,18 @@ record_failure(Policy const &policy, Report const &report, base::Failure const &
 {
 	int const failures = policy.failures + 1;
 	core::Wall const next =
-		base::now_wall() +
-		core::backoff_delay(policy_backoff, failures, pg_prng_double(&pg_global_prng_state));
-	catalog::execute(
-		"UPDATE onceq.archive_policy SET last_run = $2, last_duration = $3, last_rows = $4,"
-		" total_rows = total_rows + $4, vacuum_due = $5, next_run = $6, failures = $7,"
-		" last_error = $8 WHERE source OPERATOR(pg_catalog.=) $1",
-		{source_parameter(policy.source), catalog::parameter(report.started_at),
-		 interval_parameter(report.duration), catalog::parameter(report.rows),
-		 catalog::parameter(report.vacuum_due), catalog::parameter(next),
-		 catalog::parameter(int32{failures}), {TEXTOID, CStringGetTextDatum(failure.text), false}});
+		base::now_wall() + core::backoff_delay(policy_backoff, failures, pg_prng_double(&pg_global_prng_state));
+	catalog::execute("UPDATE onceq.archive_policy SET last_run = $2, last_duration = $3, last_rows = $4,"
+					 " total_rows = total_rows + $4, vacuum_due = $5, next_run = $6, failures = $7,"
+					 " last_error = $8 WHERE source OPERATOR(pg_catalog.=) $1",
+					 {source_parameter(policy.source),
+					  catalog::parameter(report.started_at),
+					  interval_parameter(report.duration),
+					  catalog::parameter(report.rows),
+					  catalog::parameter(report.vacuum_due),
+					  catalog::parameter(next),
+					  catalog::parameter(int32{failures}),
+					  {TEXTOID, CStringGetTextDatum(failure.text), false}});
 }
 
 bool

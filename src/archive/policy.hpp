@@ -28,7 +28,7 @@ struct Policy
 	int batch;
 	core::Window window;
 	bool vacuum_after;
-	bool vacuum_due; // rows were moved since the last VACUUM
+	bool vacuum_due;     // rows were moved since the last VACUUM
 	core::Wall next_run; // wall_always: at once
 	int failures;        // in a row
 

@@ -35,7 +35,7 @@ enum Argument
 };
 
 constexpr char const *argument_names[] = {"source", "age_column", "older_than", "archive_to",
-										  "batch", "not_before", "not_after", "vacuum_after"};
+										  "batch",  "not_before", "not_after",  "vacuum_after"};
 
 constexpr int64 older_than_max = int64{100} * 366 * 24 * 3600 * 1000000;
 constexpr int batch_max = 100000;
@@ -44,8 +44,8 @@ void
 require_argument(FunctionCallInfo fcinfo, Argument argument)
 {
 	if (PG_ARGISNULL(argument))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("%s must not be null", argument_names[argument])));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", argument_names[argument])));
 }
 
 void
@@ -102,9 +102,9 @@ policy_of_arguments(FunctionCallInfo fcinfo)
 	policy.window = {time_argument(fcinfo, not_before_argument, policy.window.opens),
 					 time_argument(fcinfo, not_after_argument, policy.window.closes)};
 	if (policy.window.opens == policy.window.closes)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("not_before and not_after must not be the same time"),
-						errhint("Leave out both to allow every time of the day.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("not_before and not_after must not be the same time"),
+				 errhint("Leave out both to allow every time of the day.")));
 	policy.vacuum_after = PG_GETARG_BOOL(vacuum_after_argument);
 	if (!PG_ARGISNULL(archive_to_argument))
 		name_archive(policy, PG_GETARG_TEXT_PP(archive_to_argument));

@@ -113,9 +113,9 @@ enter_run(Oid source, int &other)
 	leaves_at_exit = true;
 	int const place = try_enter(source, other);
 	if (place < 0 && other == 0)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("too many tables are being archived at once"),
-						errhint("Try again when one of them is done, or increase onceq.max_databases.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many tables are being archived at once"),
+				 errhint("Try again when one of them is done, or increase onceq.max_databases.")));
 	return place;
 }
 

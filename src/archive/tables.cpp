@@ -30,8 +30,7 @@ require_table(Relation relation)
 						errmsg("\"%s\" is not a table", RelationGetRelationName(relation))));
 	if (relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP || IsCatalogRelation(relation))
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("\"%s\" is a temporary table or a system catalog",
-							   RelationGetRelationName(relation)),
+						errmsg("\"%s\" is a temporary table or a system catalog", RelationGetRelationName(relation)),
 						errhint("Only ordinary and partitioned tables can be archived.")));
 }
 
@@ -40,18 +39,18 @@ type_of_age(Relation relation, char const *age_column)
 {
 	AttrNumber const number = get_attnum(RelationGetRelid(relation), age_column);
 	if (number <= 0)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-						errmsg("column \"%s\" of table \"%s\" does not exist", age_column,
-							   RelationGetRelationName(relation)),
-						errhint("Name the column that tells how old a row is; after it was renamed, set"
-								" the policy again.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table \"%s\" does not exist", age_column, RelationGetRelationName(relation)),
+				 errhint("Name the column that tells how old a row is; after it was renamed, set"
+						 " the policy again.")));
 	Oid const type = getBaseType(get_atttype(RelationGetRelid(relation), number));
 	if (type != TIMESTAMPTZOID && type != TIMESTAMPOID && type != DATEOID)
-		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-						errmsg("column \"%s\" of table \"%s\" tells no time", age_column,
-							   RelationGetRelationName(relation)),
-						errdetail("It is of type %s.", format_type_be(type)),
-						errhint("Its type must be timestamp with time zone, timestamp or date.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table \"%s\" tells no time", age_column, RelationGetRelationName(relation)),
+				 errdetail("It is of type %s.", format_type_be(type)),
+				 errhint("Its type must be timestamp with time zone, timestamp or date.")));
 	return type;
 }
 
@@ -122,19 +121,17 @@ check_archive(Oid archive, Oid source, Oid role)
 {
 	base::RelationScope const relation(archive, AccessShareLock);
 	if (archive == source)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("a table cannot be its own archive")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a table cannot be its own archive")));
 	require_table(relation);
 	Oid const owner = relation->rd_rel->relowner;
 	if (!has_privs_of_role(owner, role))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the owner of archive \"%s\" could act as the owner of what is archived",
-						RelationGetRelationName(relation)),
-				 errdetail("Triggers of \"%s\", which belongs to role \"%s\", would run as role \"%s\".",
-						   RelationGetRelationName(relation), GetUserNameFromId(owner, false),
-						   GetUserNameFromId(role, false)),
-				 errhint("Let both tables belong to the same role.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("the owner of archive \"%s\" could act as the owner of what is archived",
+							   RelationGetRelationName(relation)),
+						errdetail("Triggers of \"%s\", which belongs to role \"%s\", would run as role \"%s\".",
+								  RelationGetRelationName(relation), GetUserNameFromId(owner, false),
+								  GetUserNameFromId(role, false)),
+						errhint("Let both tables belong to the same role.")));
 }
 
 char *

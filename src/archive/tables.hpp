@@ -14,8 +14,8 @@ struct Source
 {
 	Oid oid;
 	Oid owner;
-	Oid age_type;       // timestamptz, timestamp or date
-	bool split_by_age;  // partitioned by ranges of the age column
+	Oid age_type;      // timestamptz, timestamp or date
+	bool split_by_age; // partitioned by ranges of the age column
 };
 
 // What the table is. Raises 42809 no table that can be archived, 42703 no such column, 42804 of no time.

@@ -35,7 +35,7 @@ pause()
 {
 	LOCKTAG tag;
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, pause_lock, 1);
-	(void) LockAcquire(&tag, ShareLock, false, false);
+	(void)LockAcquire(&tag, ShareLock, false, false);
 	LockRelease(&tag, ShareLock, false);
 	SetLatch(MyLatch); // it may have been set for what comes next, and the wait has reset it
 }
@@ -45,8 +45,8 @@ pause()
 void
 define_fault_setting()
 {
-	DefineCustomStringVariable("onceq.fault", "Fails or waits at a named point. Testing builds only.", nullptr,
-							   &armed, "", PGC_USERSET, 0, nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("onceq.fault", "Fails or waits at a named point. Testing builds only.", nullptr, &armed,
+							   "", PGC_USERSET, 0, nullptr, nullptr, nullptr);
 }
 
 void

@@ -26,8 +26,8 @@ is_member(char const *role)
 AsRole::AsRole(Oid role, int context)
 {
 	GetUserIdAndSecContext(&user_, &security_context_);
-	SetUserIdAndSecContext(role, security_context_ | SECURITY_LOCAL_USERID_CHANGE |
-									 SECURITY_RESTRICTED_OPERATION | context);
+	SetUserIdAndSecContext(role,
+						   security_context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION | context);
 	guc_level_ = NewGUCNestLevel();
 	set_locally("search_path", "pg_catalog, pg_temp");
 }

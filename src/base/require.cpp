@@ -15,8 +15,8 @@ require_server()
 {
 	require_preloaded();
 	if (IsInParallelMode())
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("onceq cannot be used in a parallel operation")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("onceq cannot be used in a parallel operation")));
 }
 
 void
@@ -24,8 +24,7 @@ require_claimable(char const *what)
 {
 	require_server();
 	if (RecoveryInProgress())
-		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-						errmsg("cannot execute %s during recovery", what),
+		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("cannot execute %s during recovery", what),
 						errhint("Connect to the primary server.")));
 }
 
@@ -45,8 +44,7 @@ microseconds_of(Interval const *interval, char const *argument, int64 min, int64
 	int64 span;
 	bool const overflow =
 		__builtin_add_overflow(int64{interval->month} * DAYS_PER_MONTH, int64{interval->day}, &days) ||
-		__builtin_mul_overflow(days, USECS_PER_DAY, &span) ||
-		__builtin_add_overflow(span, interval->time, &span);
+		__builtin_mul_overflow(days, USECS_PER_DAY, &span) || __builtin_add_overflow(span, interval->time, &span);
 	if (overflow || span < min || span > max)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of range", argument),
 						errdetail("It must be between %g s and %g s.", static_cast<double>(min) / 1e6,

@@ -39,8 +39,7 @@ startup()
 	{
 		bool found;
 		Size const size = add_size(items[i].size(), PG_CACHE_LINE_SIZE);
-		void *const memory =
-			reinterpret_cast<void *>(CACHELINEALIGN(ShmemInitStruct(items[i].name, size, &found)));
+		void *const memory = reinterpret_cast<void *>(CACHELINEALIGN(ShmemInitStruct(items[i].name, size, &found)));
 		items[i].attach(memory);
 		if (!found)
 			items[i].initialise(memory);
@@ -78,8 +77,7 @@ void
 require_preloaded()
 {
 	if (!attached)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("onceq is not loaded by the server"),
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("onceq is not loaded by the server"),
 						errhint("Add onceq to shared_preload_libraries and restart the server.")));
 }
 

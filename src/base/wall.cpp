@@ -50,8 +50,8 @@ wall(char const *function, Body body, FunctionCallInfo fcinfo)
 	Assert(PG_exception_stack == exception_stack);
 	PG_exception_stack = exception_stack;
 	error_context_stack = context_stack;
-	ereport(ERROR, (errcode(escaped.sqlstate), errmsg_internal("%s", escaped.text),
-					errcontext("C++ function %s", function)));
+	ereport(ERROR,
+			(errcode(escaped.sqlstate), errmsg_internal("%s", escaped.text), errcontext("C++ function %s", function)));
 	pg_unreachable();
 }
 

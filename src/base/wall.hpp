@@ -16,14 +16,14 @@ Datum wall(char const *function, Body body, FunctionCallInfo fcinfo);
 
 } // namespace onceq::base
 
-#define ONCEQ_FUNCTION(name)                                                                         \
-	extern "C" {                                                                                     \
-	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                        \
-	PG_FUNCTION_INFO_V1(name);                                                                       \
-	}                                                                                                \
-	static Datum name##_body(FunctionCallInfo fcinfo);                                               \
-	extern "C" Datum name(PG_FUNCTION_ARGS)                                                          \
-	{                                                                                                \
-		return onceq::base::wall(#name, name##_body, fcinfo);                                        \
-	}                                                                                                \
+#define ONCEQ_FUNCTION(name)                                  \
+	extern "C" {                                              \
+	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                 \
+	PG_FUNCTION_INFO_V1(name);                                \
+	}                                                         \
+	static Datum name##_body(FunctionCallInfo fcinfo);        \
+	extern "C" Datum name(PG_FUNCTION_ARGS)                   \
+	{                                                         \
+		return onceq::base::wall(#name, name##_body, fcinfo); \
+	}                                                         \
 	static Datum name##_body([[maybe_unused]] FunctionCallInfo fcinfo)

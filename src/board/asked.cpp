@@ -21,8 +21,7 @@ finishes_job(Handle const &board, core::JobId id)
 	{
 		if (entry->board.index != board.index || entry->board.key != board.key)
 			continue;
-		if (entry->kind == EntryKind::seized && entry->seized.first <= id &&
-			id <= entry->seized.last)
+		if (entry->kind == EntryKind::seized && entry->seized.first <= id && id <= entry->seized.last)
 			return true;
 		if (entry->kind == EntryKind::buried && entry->buried.job.first == id)
 			return true;

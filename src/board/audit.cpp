@@ -165,18 +165,15 @@ void
 audit_board(catalog::Queue const &queue, VisitDifference visit, void *argument)
 {
 	Handle const handle = open(queue);
-	MemoryContext const context =
-		AllocSetContextCreate(CurrentMemoryContext, "onceq audit", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "onceq audit", ALLOCSET_DEFAULT_SIZES);
 	{
 		base::MemoryContextScope const memory(context);
 		std::uint32_t const frames = pool().capacity();
-		void *const raw =
-			MemoryContextAllocHuge(context, core::FramePool::size_for(frames) + PG_CACHE_LINE_SIZE);
+		void *const raw = MemoryContextAllocHuge(context, core::FramePool::size_for(frames) + PG_CACHE_LINE_SIZE);
 		auto *const audit = static_cast<Audit *>(palloc0(sizeof(Audit)));
 		new (audit) Audit{queue, handle, nullptr, nullptr, visit, argument, {}, 0};
 		audit->expected = static_cast<core::Board *>(palloc0(sizeof(core::Board)));
-		audit->frames =
-			core::FramePool::create(reinterpret_cast<void *>(CACHELINEALIGN(raw)), frames);
+		audit->frames = core::FramePool::create(reinterpret_cast<void *>(CACHELINEALIGN(raw)), frames);
 		compare(*audit);
 	}
 	MemoryContextDelete(context);
@@ -191,8 +188,8 @@ void
 log_difference(Difference const &difference, void *argument)
 {
 	catalog::Queue const &queue = *static_cast<catalog::Queue const *>(argument);
-	ereport(LOG, (errmsg("state of job " INT64_FORMAT " of queue \"%s\" was wrong and has been repaired",
-						 difference.id, queue.name),
+	ereport(LOG, (errmsg("state of job " INT64_FORMAT " of queue \"%s\" was wrong and has been repaired", difference.id,
+						 queue.name),
 				  errdetail("It was %d and is %d.", static_cast<int>(difference.board),
 							static_cast<int>(difference.stored))));
 }
@@ -216,8 +213,7 @@ audit_boards()
 {
 	static core::Monotonic next = core::monotonic_never;
 
-	core::Microseconds const interval =
-		base::settings.audit_interval_s * core::microseconds_per_second;
+	core::Microseconds const interval = base::settings.audit_interval_s * core::microseconds_per_second;
 	core::Monotonic const now = base::now_monotonic();
 	if (interval == 0 || next == core::monotonic_never)
 		next = now + interval; // not at the start, when all was just built

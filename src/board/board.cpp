@@ -82,8 +82,7 @@ leases_size()
 Size
 total_size()
 {
-	return add_size(add_size(CACHELINEALIGN(add_size(shared_size(), places_size())), pool_size()),
-					leases_size());
+	return add_size(add_size(CACHELINEALIGN(add_size(shared_size(), places_size())), pool_size()), leases_size());
 }
 
 int
@@ -229,8 +228,7 @@ wait_until_built(Handle const &handle)
 		}
 		if (!in_time)
 			ereport(ERROR, (errcode(ERRCODE_ONCEQ_BOARD_BUILDING),
-							errmsg("the state of the queue is still being rebuilt"),
-							errhint("Try again.")));
+							errmsg("the state of the queue is still being rebuilt"), errhint("Try again.")));
 		in_time = wait_for_change(handle.index, deadline);
 	}
 }
@@ -265,8 +263,7 @@ try_open(catalog::Queue const &queue, Handle &handle)
 		bool mine;
 		std::uint32_t const index = take_place(key, mine);
 		if (index == no_place)
-			ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-							errmsg("too many queues are in use"),
+			ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many queues are in use"),
 							errhint("Increase onceq.max_queues and restart the server.")));
 		handle = {index, key};
 		if (mine)
@@ -353,8 +350,7 @@ holds_so_far()
 }
 #endif
 
-Locked::Locked(std::uint32_t index, LWLockMode mode)
-	: board_(&place[index].board), lock_(&locks[index].lock, mode)
+Locked::Locked(std::uint32_t index, LWLockMode mode) : board_(&place[index].board), lock_(&locks[index].lock, mode)
 {
 #ifdef ONCEQ_TESTING
 	holds++;
@@ -379,8 +375,7 @@ wait_for_change(std::uint32_t index, core::Monotonic deadline)
 	core::Microseconds const left = deadline.us - base::now_monotonic().us;
 	if (left <= 0)
 		return false;
-	return !ConditionVariableTimedSleep(&place[index].changed, static_cast<long>(left / 1000 + 1),
-										PG_WAIT_EXTENSION);
+	return !ConditionVariableTimedSleep(&place[index].changed, static_cast<long>(left / 1000 + 1), PG_WAIT_EXTENSION);
 }
 
 int
@@ -410,9 +405,9 @@ random_bits()
 void
 raise_no_state_memory()
 {
-	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					errmsg("the memory for the states of jobs is used up"),
-					errhint("Increase onceq.state_memory and restart the server.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("the memory for the states of jobs is used up"),
+			 errhint("Increase onceq.state_memory and restart the server.")));
 	pg_unreachable();
 }
 
@@ -432,8 +427,7 @@ started_uncleanly()
 bool
 is_suspicious(core::Board const &board, core::JobId id)
 {
-	core::Microseconds const window =
-		base::settings.suspicion_window_s * core::microseconds_per_second;
+	core::Microseconds const window = base::settings.suspicion_window_s * core::microseconds_per_second;
 	// Recovery before it, or a long life as a standby, does not count.
 	return shared->unclean && id < board.first_new_id && base::now_monotonic() < board.standing_since + window;
 }

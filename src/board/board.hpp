@@ -61,8 +61,16 @@ class Locked : base::NotCopyable
   public:
 	explicit Locked(std::uint32_t index, LWLockMode mode = LW_EXCLUSIVE);
 
-	core::Board *operator->() const { return board_; }
-	core::Board &operator*() const { return *board_; }
+	core::Board *
+	operator->() const
+	{
+		return board_;
+	}
+	core::Board &
+	operator*() const
+	{
+		return *board_;
+	}
 
 	// Whether it is this queue's board, standing.
 	bool

@@ -23,7 +23,7 @@ struct FailedJob
 	core::JobId id; // hash key
 	int attempt;
 	core::Wall due_at; // wall_never: dead, and blocks its ordering key
-	bool ask_history; // redriven or rescheduled, once at least: no order of the rows tells what came last
+	bool ask_history;  // redriven or rescheduled, once at least: no order of the rows tells what came last
 };
 
 // What a job is while outcomes are read that has died, but perhaps lives again: no order of the rows tells.
@@ -82,8 +82,7 @@ void
 note_failed(Builder &builder, store::StoredOutcome const &outcome)
 {
 	bool found;
-	auto *const job =
-		static_cast<FailedJob *>(hash_search(builder.failed, &outcome.first_id, HASH_ENTER, &found));
+	auto *const job = static_cast<FailedJob *>(hash_search(builder.failed, &outcome.first_id, HASH_ENTER, &found));
 	bool const is_end = outcome.outcome == store::Outcome::failed || outcome.outcome == store::Outcome::dead;
 	job->ask_history = (found && job->ask_history) || !is_end;
 	if (!found || outcome.attempt >= job->attempt)
@@ -125,8 +124,7 @@ bool
 is_dead(Builder const &builder, int32 queue, FailedJob &job)
 {
 	if (!job.ask_history)
-		return job.due_at != core::wall_never &&
-			   builder.board.map.state(builder.pool, job.id) == perhaps_dead;
+		return job.due_at != core::wall_never && builder.board.map.state(builder.pool, job.id) == perhaps_dead;
 	store::History const history = store::read_history(queue, job.id);
 	job.due_at = history.due_at;
 	return history.is_finished() && history.due_at != core::wall_never;
@@ -140,8 +138,7 @@ apply_failed(Builder &builder, int32 queue)
 	hash_seq_init(&status, builder.failed);
 	while (auto *const job = static_cast<FailedJob *>(hash_seq_search(&status)))
 	{
-		if (builder.board.map.state(builder.pool, job->id) == core::JobState::none ||
-			is_dead(builder, queue, *job))
+		if (builder.board.map.state(builder.pool, job->id) == core::JobState::none || is_dead(builder, queue, *job))
 			continue;
 		store::JobHead head{};
 		store::read_head(queue, job->id, head);
@@ -222,8 +219,7 @@ place_live_jobs(core::Board &board, core::FramePool &frames, core::Wall now, cat
 void
 build_board(core::Board &board, std::uint32_t index, catalog::Queue const &queue)
 {
-	MemoryContext const context =
-		AllocSetContextCreate(CurrentMemoryContext, "onceq board", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext const context = AllocSetContextCreate(CurrentMemoryContext, "onceq board", ALLOCSET_DEFAULT_SIZES);
 	{
 		base::MemoryContextScope const memory(context);
 		// Newer than whatever the transaction saw first: nothing that is durable may be missed.

@@ -22,8 +22,7 @@ end_jobs(core::Board &board, Entry const &entry, core::Wall now) noexcept
 	core::LeaseSlot *const lease = leases().find(entry.ended.token);
 	if (lease == nullptr || !core::owns(*lease, entry.ended.token) || !entry.ended.pinned)
 		return;
-	core::end(board, pool(), leases(), *lease, entry.ended.jobs, entry.ended.ending,
-			  due_after(now, entry.ended.due));
+	core::end(board, pool(), leases(), *lease, entry.ended.jobs, entry.ended.ending, due_after(now, entry.ended.due));
 }
 
 void
@@ -157,8 +156,7 @@ raise_lost_at_commit(core::Token token, core::Ending ending)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("a running job was ended by others before it could be cancelled"),
 						errhint("Repeat the transaction.")));
-	ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
-					errmsg("the lease was lost before the transaction could commit"),
+	ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST), errmsg("the lease was lost before the transaction could commit"),
 					errdetail("Its token is " INT64_FORMAT ".", token),
 					errhint("The jobs are delivered again; this transaction changed nothing.")));
 	pg_unreachable();
@@ -181,8 +179,8 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 				core::publish_keyed(board, pool(), entry.reserved.first, entry.reserved.priority,
 									due_after(now, entry.reserved.due), entry.reserved.key);
 			else if (entry.reserved.first <= entry.reserved.last)
-				core::publish(board, pool(), entry.reserved.first, entry.reserved.last,
-							  entry.reserved.priority, due_after(now, entry.reserved.due));
+				core::publish(board, pool(), entry.reserved.first, entry.reserved.last, entry.reserved.priority,
+							  due_after(now, entry.reserved.due));
 			break;
 		case EntryKind::ended:
 			end_jobs(board, entry, now);
@@ -208,10 +206,10 @@ commit_effect(core::Board &board, Entry &entry, core::Wall now, Wakes &wakes) no
 			break;
 		case EntryKind::change:
 			change_board(board, entry);
-			wakes.worker |= entry.change.what == Change::queue_dropped ||
-							((entry.change.what == Change::lease_journalled ||
-							  entry.change.what == Change::journal_cleared) &&
-							 has_released(entry.change.value));
+			wakes.worker |=
+				entry.change.what == Change::queue_dropped ||
+				((entry.change.what == Change::lease_journalled || entry.change.what == Change::journal_cleared) &&
+				 has_released(entry.change.value));
 			break;
 		case EntryKind::built:
 			board.provisional = false;

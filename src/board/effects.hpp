@@ -7,7 +7,20 @@
 
 namespace onceq::board {
 
-enum class EntryKind : std::uint8_t { reserved, claimed, ended, expiring, seized, borrowed, withdrawn, revived, buried, change, built };
+enum class EntryKind : std::uint8_t
+{
+	reserved,
+	claimed,
+	ended,
+	expiring,
+	seized,
+	borrowed,
+	withdrawn,
+	revived,
+	buried,
+	change,
+	built
+};
 
 struct Entry
 {
@@ -15,7 +28,8 @@ struct Entry
 	Handle board;
 	SubTransactionId subtransaction;
 	EntryKind kind;
-	union {
+	union
+	{
 		struct
 		{
 			core::JobId first;

@@ -27,7 +27,12 @@ constexpr core::Microseconds journal_wait = 10 * core::microseconds_per_second;
 constexpr core::Microseconds round_min = 10 * 1000; // with onceq.lease_journal_after = 0
 constexpr core::Microseconds ended_look_min = 100 * 1000;
 
-enum class Action { none, write, clear };
+enum class Action
+{
+	none,
+	write,
+	clear
+};
 
 // What the journal should do about a lease that is not in it, or has released jobs. Requires: B.
 Action
@@ -39,11 +44,9 @@ action_for(core::LeaseSlot const &lease, core::Wall held_since, bool all)
 		return journal == core::LeaseJournal::writing ? Action::none : Action::clear;
 	core::LeaseState const state = lease.state.load(std::memory_order_relaxed);
 	if (journal == core::LeaseJournal::wanted)
-		return state == core::LeaseState::held || state == core::LeaseState::provisional ? Action::write
-																						 : Action::none;
+		return state == core::LeaseState::held || state == core::LeaseState::provisional ? Action::write : Action::none;
 	bool const wanted = journal == core::LeaseJournal::none && state == core::LeaseState::held &&
-						lease.holder.hold == core::LeaseHold::time &&
-						(all || lease.holder.claimed_at <= held_since);
+						lease.holder.hold == core::LeaseHold::time && (all || lease.holder.claimed_at <= held_since);
 	return wanted ? Action::write : Action::none;
 }
 
@@ -75,9 +78,8 @@ struct Runs
 	int count;
 };
 
-constexpr Oid run_types[Runs::columns] = {INT4OID, INT8OID, INT8OID, INT8OID, INT4OID,
-										  INT2OID, INT8OID, BOOLOID, OIDOID,  TEXTOID,
-										  INT8OID, INT8OID};
+constexpr Oid run_types[Runs::columns] = {INT4OID, INT8OID, INT8OID, INT8OID, INT4OID, INT2OID,
+										  INT8OID, BOOLOID, OIDOID,  TEXTOID, INT8OID, INT8OID};
 constexpr Oid run_array_types[Runs::columns] = {INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 												INT4ARRAYOID, INT2ARRAYOID, INT8ARRAYOID, BOOLARRAYOID,
 												OIDARRAYOID,  TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
@@ -213,9 +215,8 @@ remember(core::Token token, int32 queue)
 	{
 		memory.capacity = Max(memory.capacity * 2, 256);
 		Size const size = sizeof(Journalled) * memory.capacity;
-		memory.lease = static_cast<Journalled *>(memory.lease != nullptr
-													 ? repalloc_huge(memory.lease, size)
-													 : MemoryContextAlloc(TopMemoryContext, size));
+		memory.lease = static_cast<Journalled *>(memory.lease != nullptr ? repalloc_huge(memory.lease, size)
+																		 : MemoryContextAlloc(TopMemoryContext, size));
 	}
 	memory.lease[memory.count++] = {token, queue};
 }
@@ -223,8 +224,7 @@ remember(core::Token token, int32 queue)
 bool
 is_outdated()
 {
-	bool const failed =
-		memory.in_turn || (TransactionIdIsValid(memory.turn) && !TransactionIdDidCommit(memory.turn));
+	bool const failed = memory.in_turn || (TransactionIdIsValid(memory.turn) && !TransactionIdDidCommit(memory.turn));
 	bool const alone = MyBgworkerEntry != nullptr; // a session cannot tell what came of its savepoints
 	return failed || !alone || memory.read_at.us == 0 || memory.read_at + memory_lasts <= base::now_monotonic();
 }
@@ -256,8 +256,7 @@ has_ended(int32 queue_id, core::Token token)
 		return false;
 	Locked board(handle.index, LW_SHARED);
 	core::LeaseSlot const *const lease = leases().find(token);
-	return board.stands_for(handle.key) &&
-		   (lease == nullptr || lease->token.load(std::memory_order_acquire) != token);
+	return board.stands_for(handle.key) && (lease == nullptr || lease->token.load(std::memory_order_acquire) != token);
 }
 
 // Deletes those that ended; not in each turn, for claims may be waiting.
@@ -270,7 +269,8 @@ delete_ended(bool outdated)
 		return;
 	memory.looked_at = base::now_monotonic();
 	int kept = 0;
-	auto *const ended = static_cast<Journalled *>(palloc_extended(sizeof(Journalled) * Max(memory.count, 1), MCXT_ALLOC_HUGE));
+	auto *const ended =
+		static_cast<Journalled *>(palloc_extended(sizeof(Journalled) * Max(memory.count, 1), MCXT_ALLOC_HUGE));
 	for (int i = 0; i < memory.count; i++)
 	{
 		Journalled const lease = memory.lease[i];
@@ -319,8 +319,7 @@ write_lease(core::LeaseSlot &lease, core::Wall held_since, bool all, LeaseCopy &
 void
 write_leases(bool all)
 {
-	core::Wall const held_since =
-		base::now_wall() + -base::from_ms(base::settings.lease_journal_after_ms);
+	core::Wall const held_since = base::now_wall() + -base::from_ms(base::settings.lease_journal_after_ms);
 	auto *const copy = static_cast<LeaseCopy *>(palloc(sizeof(LeaseCopy)));
 	auto *const runs = static_cast<Runs *>(palloc(sizeof(Runs)));
 	runs->count = 0;
@@ -358,10 +357,10 @@ take_turn(bool all)
 raise_not_durable()
 {
 	char const *const hint = notify::absent_worker_hint(MyDatabaseId);
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("the lease could not be made durable in time"),
-					errdetail("The onceq worker has not written it; no job was claimed."),
-					errhint("%s", hint != nullptr ? hint : "Try again; see onceq.workers.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the lease could not be made durable in time"),
+			 errdetail("The onceq worker has not written it; no job was claimed."),
+			 errhint("%s", hint != nullptr ? hint : "Try again; see onceq.workers.")));
 	pg_unreachable();
 }
 

@@ -11,7 +11,7 @@ struct LeaseCopy
 	Handle board;
 	core::Token token;
 	core::LeaseHolder holder;
-	core::JobSet jobs; // those of it that concern the reader
+	core::JobSet jobs;  // those of it that concern the reader
 	core::JobSet keyed; // those of it with an ordering key
 	core::JobSet cancelled;
 	core::JobId base_id;
@@ -28,8 +28,7 @@ struct LeaseCopy
 
 // Requires: B of the lease's board, whose handle is given.
 inline void
-copy_lease(Handle const &board, core::LeaseSlot const &lease, core::JobSet const &jobs,
-		   LeaseCopy &copy) noexcept
+copy_lease(Handle const &board, core::LeaseSlot const &lease, core::JobSet const &jobs, LeaseCopy &copy) noexcept
 {
 	core::LeaseRuns const runs = core::runs_of(pool(), lease);
 	copy.board = board;

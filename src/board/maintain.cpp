@@ -12,8 +12,8 @@ namespace onceq::board {
 namespace {
 
 std::int64_t
-take_away(EntryKind kind, catalog::Queue const &queue, core::JobState state, core::JobId first,
-		  core::JobId last, VisitSeized visit, void *argument)
+take_away(EntryKind kind, catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
+		  VisitSeized visit, void *argument)
 {
 	Handle const handle = open(queue);
 	std::int64_t total = 0;
@@ -43,15 +43,15 @@ take_away(EntryKind kind, catalog::Queue const &queue, core::JobState state, cor
 } // namespace
 
 std::int64_t
-seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
-		   VisitSeized visit, void *argument)
+seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last, VisitSeized visit,
+		   void *argument)
 {
 	return take_away(EntryKind::seized, queue, state, first, last, visit, argument);
 }
 
 std::int64_t
-borrow_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
-			VisitSeized visit, void *argument)
+borrow_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last, VisitSeized visit,
+			void *argument)
 {
 	return take_away(EntryKind::borrowed, queue, state, first, last, visit, argument);
 }

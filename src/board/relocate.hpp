@@ -10,7 +10,8 @@ namespace onceq::board {
 // Moves the last jobs of a sealed segment that is older than the retention to the queue's stay tables, and
 // drops the segment, or leaves its remains to the archive; false: it is not yet time, or somebody has something of
 // it in hand.
-bool relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment, core::Wall now);
+bool relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment,
+						 core::Wall now);
 
 // Drops remains that were archived, or need not be, at most as many; returns how many.
 int drop_remains(catalog::Queue const &queue, int at_most);

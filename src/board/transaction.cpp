@@ -95,8 +95,8 @@ pin_all()
 		Locked board(entry->board.index);
 		core::LeaseSlot *const lease = leases().find(entry->ended.token);
 		auto *const pin = entry->ended.ending == core::Ending::cancelled ? core::pin_cancelled : core::pin;
-		entry->ended.pinned = lease != nullptr && board->key == entry->board.key &&
-							  pin(*lease, entry->ended.token, entry->ended.jobs);
+		entry->ended.pinned =
+			lease != nullptr && board->key == entry->board.key && pin(*lease, entry->ended.token, entry->ended.jobs);
 		if (!entry->ended.pinned)
 			lost = entry;
 	}
@@ -110,9 +110,8 @@ after_commit()
 	newest = in_order_of_publication(newest);
 	core::Wall const now = base::now_wall();
 	CALLBACK_FAULT_POINT("commit: after clock");
-	for_entries(nullptr, has_commit_effect, [now](core::Board &board, Entry &entry, Wakes &wakes) {
-		commit_effect(board, entry, now, wakes);
-	});
+	for_entries(nullptr, has_commit_effect,
+				[now](core::Board &board, Entry &entry, Wakes &wakes) { commit_effect(board, entry, now, wakes); });
 	void_spares();
 	for (Entry *entry = newest; entry != nullptr; entry = entry->previous)
 		if (entry->kind == EntryKind::change)
@@ -184,8 +183,7 @@ subtransaction_callback(SubXactEvent event, SubTransactionId mine, SubTransactio
 {
 	if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
-		for (Entry *entry = newest; entry != nullptr && entry->subtransaction == mine;
-			 entry = entry->previous)
+		for (Entry *entry = newest; entry != nullptr && entry->subtransaction == mine; entry = entry->previous)
 			entry->subtransaction = parent;
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
@@ -215,8 +213,7 @@ add_entry(EntryKind kind, Handle const &board)
 		RegisterSubXactCallback(subtransaction_callback, nullptr);
 		registered = true;
 	}
-	auto *const entry =
-		static_cast<Entry *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Entry)));
+	auto *const entry = static_cast<Entry *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Entry)));
 	entry->kind = kind;
 	entry->board = board;
 	entry->subtransaction = GetCurrentSubTransactionId();
@@ -293,8 +290,7 @@ find_spare(Handle const &board)
 		// A board that was undone with a savepoint may have left its place to this one.
 		if (spare->board.index == board.index && spare->board.key == board.key)
 			return spare;
-	auto *const spare =
-		static_cast<Spare *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Spare)));
+	auto *const spare = static_cast<Spare *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Spare)));
 	*spare = Spare{spares, board, 1, 0, 1};
 	spares = spare;
 	return spare;
@@ -381,13 +377,11 @@ set_unreadable(Entry *claim, int job)
 }
 
 void
-end_at_commit(Handle const &board, core::Token token, core::JobSet const &jobs, core::Ending ending,
-			  core::Wall due)
+end_at_commit(Handle const &board, core::Token token, core::JobSet const &jobs, core::Ending ending, core::Wall due)
 {
-	bool const continues =
-		newest != nullptr && newest->kind == EntryKind::ended &&
-		newest->subtransaction == GetCurrentSubTransactionId() && newest->ended.token == token &&
-		newest->ended.ending == ending && newest->ended.due == due;
+	bool const continues = newest != nullptr && newest->kind == EntryKind::ended &&
+						   newest->subtransaction == GetCurrentSubTransactionId() && newest->ended.token == token &&
+						   newest->ended.ending == ending && newest->ended.due == due;
 	if (continues)
 		newest->ended.jobs |= jobs;
 	else

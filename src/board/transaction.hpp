@@ -48,8 +48,8 @@ void set_unreadable(Entry *claim, int job);
 // ---- end
 
 // At commit the jobs leave the lease, which must be held under this token until then.
-void end_at_commit(Handle const &board, core::Token token, core::JobSet const &jobs,
-				   core::Ending ending, core::Wall due);
+void end_at_commit(Handle const &board, core::Token token, core::JobSet const &jobs, core::Ending ending,
+				   core::Wall due);
 
 // Jobs of the lease that this transaction has asked to end already.
 core::JobSet asked_to_end(core::Token token);
@@ -65,12 +65,12 @@ void expire_at_commit(Handle const &board, core::Token token);
 // Takes the jobs in this state with ids first … last away from everybody else until the end of the
 // transaction: gone at commit, where they were at abort. Calls visit for each run taken.
 using VisitSeized = void (*)(core::Seized const &seized, void *argument);
-std::int64_t seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
-						core::JobId last, VisitSeized visit, void *argument);
+std::int64_t seize_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
+						VisitSeized visit, void *argument);
 
 // The same, but at commit they are where they were, too.
-std::int64_t borrow_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first,
-						 core::JobId last, VisitSeized visit, void *argument);
+std::int64_t borrow_jobs(catalog::Queue const &queue, core::JobState state, core::JobId first, core::JobId last,
+						 VisitSeized visit, void *argument);
 
 // A job that has ended and that nobody owns is seized until the end of the transaction; false: it is not, or memory
 // is used up.
@@ -95,7 +95,8 @@ void revive_at_commit(Entry *seized, int priority, core::Wall due);
 // When the transaction commits the seized job is dead.
 void bury_at_commit(Entry *seized, bool blocks_its_key);
 
-enum class Change : std::uint8_t {
+enum class Change : std::uint8_t
+{
 	ceiling_raised,   // value: the new ceiling
 	segment_prepared, // value: the number after it
 	segment_sealed,   // value: its number

@@ -59,8 +59,7 @@ raise_ceiling(catalog::Queue const &queue, Handle const &board, core::JobId abov
 }
 
 void
-prepare_segments(catalog::Queue const &queue, Handle const &board, core::SegmentNumber from,
-				 core::SegmentNumber end)
+prepare_segments(catalog::Queue const &queue, Handle const &board, core::SegmentNumber from, core::SegmentNumber end)
 {
 	for (core::SegmentNumber number = from; number < end; number++)
 	{
@@ -87,8 +86,8 @@ keep_room_of(catalog::Queue const &queue)
 // ---- segments
 
 bool
-wants_seal(catalog::Queue const &queue, Handle const &handle, store::Segment const &segment,
-		   core::Wall opened_at, core::Wall now)
+wants_seal(catalog::Queue const &queue, Handle const &handle, store::Segment const &segment, core::Wall opened_at,
+		   core::Wall now)
 {
 	core::JobId given;
 	core::JobId live;

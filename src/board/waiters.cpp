@@ -28,9 +28,9 @@ struct Line
 	std::atomic<std::uint32_t> length;
 };
 
-constinit Line *line = nullptr;                 // onceq.max_queues
-constinit std::atomic<bool> *woken = nullptr;   // MaxBackends: by somebody since the session enlisted
-constinit core::WaitNode *nodes = nullptr;      // MaxBackends * waited_boards_max
+constinit Line *line = nullptr;               // onceq.max_queues
+constinit std::atomic<bool> *woken = nullptr; // MaxBackends: by somebody since the session enlisted
+constinit core::WaitNode *nodes = nullptr;    // MaxBackends * waited_boards_max
 
 Size
 lines_size()
@@ -166,8 +166,8 @@ Waiter::sleep(core::Microseconds span)
 		core::Microseconds const left = until.us - base::now_monotonic().us;
 		if (left <= 0)
 			return;
-		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-				  static_cast<long>(left / 1000 + 1), PG_WAIT_EXTENSION);
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>(left / 1000 + 1),
+				  PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

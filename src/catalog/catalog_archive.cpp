@@ -33,7 +33,8 @@ parse_archive_name(text *name)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("archive_to names a database"),
 						errhint("The archive is a table of this database: \"schema.table\".")));
 	if (archive->schemaname != nullptr && !OidIsValid(get_namespace_oid(archive->schemaname, true)))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("schema \"%s\" does not exist", archive->schemaname)));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("schema \"%s\" does not exist", archive->schemaname)));
 	return archive;
 }
 

@@ -82,8 +82,7 @@ forget_all()
 	memory.by_name = nullptr;
 	memory.by_id = nullptr;
 	if (memory.context == nullptr)
-		memory.context =
-			AllocSetContextCreate(CacheMemoryContext, "onceq queues", ALLOCSET_DEFAULT_SIZES);
+		memory.context = AllocSetContextCreate(CacheMemoryContext, "onceq queues", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextReset(memory.context);
 	memory.by_id = create_table("onceq queues by id", sizeof(int32), sizeof(NumberedQueue));
 	memory.by_name = create_table("onceq queues by name", sizeof(Name), sizeof(NamedQueue));
@@ -150,16 +149,13 @@ is_created_here(Oid table)
 int64
 incarnation_of(Datum stored, Oid anchor)
 {
-	return static_cast<int64>(
-		hash_combine64(static_cast<uint64>(DatumGetInt64(stored)), murmurhash32(anchor)));
+	return static_cast<int64>(hash_combine64(static_cast<uint64>(DatumGetInt64(stored)), murmurhash32(anchor)));
 }
 
 void
 read_limits(Queue &queue, Datum const *values, bool const *nulls)
 {
-	auto const span_or_none = [&](QueueColumn column) {
-		return nulls[column - 1] ? 0 : span(values[column - 1]);
-	};
+	auto const span_or_none = [&](QueueColumn column) { return nulls[column - 1] ? 0 : span(values[column - 1]); };
 	auto const number_or_none = [&](QueueColumn column) {
 		return nulls[column - 1] ? 0 : DatumGetInt32(values[column - 1]);
 	};
@@ -221,8 +217,7 @@ read_row(HeapTuple row, TupleDesc desc, void *argument)
 // A change that commits after the scan's snapshot is announced to us after it was taken; then the row
 // may be outdated already, and is not remembered.
 Reading
-read_queue(char const *index, AttrNumber column, RegProcedure equal, Datum key, bool wants_dropped,
-		   bool &may_remember)
+read_queue(char const *index, AttrNumber column, RegProcedure equal, Datum key, bool wants_dropped, bool &may_remember)
 {
 	memory.table = catalog_oid("queue");
 	base::RelationScope const table(memory.table, AccessShareLock);
@@ -253,10 +248,9 @@ raise_no_such_queue(text const *name)
 	char const *const bytes = VARDATA_ANY(name);
 	int const length = VARSIZE_ANY_EXHDR(name);
 	int const shown = pg_mbcliplen(bytes, length, core::queue_name_length_max);
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("queue \"%.*s%s\" does not exist", shown, bytes, shown < length ? "..." : ""),
-			 errhint("Queues are made by onceq.create_queue(); onceq.queues shows them.")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("queue \"%.*s%s\" does not exist", shown, bytes, shown < length ? "..." : ""),
+					errhint("Queues are made by onceq.create_queue(); onceq.queues shows them.")));
 	pg_unreachable();
 }
 
@@ -275,8 +269,8 @@ find_live_queue(text const *name)
 	if (Queue const *const known = recall<NamedQueue>(memory.by_name, key))
 		return known;
 	bool may_remember;
-	Reading const reading = read_queue("queue_name", queue_name, F_TEXTEQ,
-									   CStringGetTextDatum(key.text), false, may_remember);
+	Reading const reading =
+		read_queue("queue_name", queue_name, F_TEXTEQ, CStringGetTextDatum(key.text), false, may_remember);
 	if (!reading.found)
 		return nullptr;
 	if (may_remember)
@@ -303,8 +297,7 @@ find_queue(int32 id)
 	if (Queue const *const known = recall<NumberedQueue>(memory.by_id, id))
 		return known;
 	bool may_remember;
-	Reading const reading =
-		read_queue("queue_pkey", queue_id, F_INT4EQ, Int32GetDatum(id), true, may_remember);
+	Reading const reading = read_queue("queue_pkey", queue_id, F_INT4EQ, Int32GetDatum(id), true, may_remember);
 	if (!reading.found)
 		return nullptr;
 	if (may_remember)

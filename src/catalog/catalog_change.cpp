@@ -28,14 +28,11 @@ require_queue_name(text const *name)
 {
 	std::string_view const view(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	if (!core::is_queue_name(view))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("this cannot be the name of a queue"),
-			 errdetail(
-				 "A name is 1 to %d characters long, begins with a letter a to z, and goes on with"
-				 " letters a to z, digits, \"_\", \".\" or \"-\".",
-				 core::queue_name_length_max),
-			 errhint("Choose another name, such as \"mail.welcome\".")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("this cannot be the name of a queue"),
+						errdetail("A name is 1 to %d characters long, begins with a letter a to z, and goes on with"
+								  " letters a to z, digits, \"_\", \".\" or \"-\".",
+								  core::queue_name_length_max),
+						errhint("Choose another name, such as \"mail.welcome\".")));
 }
 
 int64
@@ -43,8 +40,7 @@ random_incarnation()
 {
 	int64 incarnation;
 	if (!pg_strong_random(&incarnation, sizeof(incarnation)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
 	return incarnation;
 }
 
@@ -53,8 +49,7 @@ int32
 insert_queue(text const *name, Options const &options)
 {
 	constexpr int count = 2 + option_count;
-	Parameter parameters[count] = {{TEXTOID, PointerGetDatum(name), false},
-								   parameter(random_incarnation())};
+	Parameter parameters[count] = {{TEXTOID, PointerGetDatum(name), false}, parameter(random_incarnation())};
 	StringInfoData columns;
 	StringInfoData values;
 	initStringInfo(&columns);
@@ -111,10 +106,9 @@ create_queue(text const *name, Options const &options)
 	int32 const queue = insert_queue(name, options);
 	if (queue == 0)
 		return 0;
-	execute(
-		"INSERT INTO onceq.id_ceiling (queue_id, ceiling, step, raised_at) VALUES ($1, $2, $3, $4)",
-		{parameter(queue), parameter(int64{1 + core::ceiling_step_min}),
-		 parameter(int64{core::ceiling_step_min}), parameter(base::now_wall())});
+	execute("INSERT INTO onceq.id_ceiling (queue_id, ceiling, step, raised_at) VALUES ($1, $2, $3, $4)",
+			{parameter(queue), parameter(int64{1 + core::ceiling_step_min}), parameter(int64{core::ceiling_step_min}),
+			 parameter(base::now_wall())});
 	create_anchor(queue);
 	record_archive(queue, options);
 	announce_change("queue");
@@ -145,16 +139,15 @@ alter_queue(int32 queue, Options const &options)
 void
 set_paused(int32 queue, bool paused)
 {
-	update_one("UPDATE onceq.queue SET paused = $2 WHERE id = $1",
-			   {parameter(queue), parameter(paused)}, queue);
+	update_one("UPDATE onceq.queue SET paused = $2 WHERE id = $1", {parameter(queue), parameter(paused)}, queue);
 	announce_change("queue");
 }
 
 void
 mark_dropped(int32 queue)
 {
-	update_one("UPDATE onceq.queue SET dropped_at = $2 WHERE id = $1",
-			   {parameter(queue), parameter(base::now_wall())}, queue);
+	update_one("UPDATE onceq.queue SET dropped_at = $2 WHERE id = $1", {parameter(queue), parameter(base::now_wall())},
+			   queue);
 	announce_change("queue");
 }
 
@@ -197,8 +190,7 @@ read_ceiling_row(HeapTuple row, TupleDesc desc, void *argument)
 	Datum values[ceiling_column_count];
 	bool nulls[ceiling_column_count];
 	deform(row, desc, ceiling_column_count, values, nulls);
-	reading.ceiling = {DatumGetInt64(values[ceiling_ceiling - 1]),
-					   DatumGetInt64(values[ceiling_step - 1]),
+	reading.ceiling = {DatumGetInt64(values[ceiling_ceiling - 1]), DatumGetInt64(values[ceiling_step - 1]),
 					   core::Wall{DatumGetTimestampTz(values[ceiling_raised_at - 1])}};
 	reading.found = true;
 	return false;
@@ -211,8 +203,7 @@ read_ceiling(int32 queue)
 {
 	CeilingReading reading{};
 	base::RelationScope const table(catalog_oid("id_ceiling"), AccessShareLock);
-	scan_rows(table, "id_ceiling_pkey", ceiling_queue_id, F_INT4EQ, Int32GetDatum(queue),
-			  read_ceiling_row, &reading);
+	scan_rows(table, "id_ceiling_pkey", ceiling_queue_id, F_INT4EQ, Int32GetDatum(queue), read_ceiling_row, &reading);
 	if (!reading.found)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the queue was dropped meanwhile")));
 	return reading.ceiling;
@@ -222,12 +213,9 @@ void
 raise_ceiling(int32 queue, core::JobId value, core::JobId step)
 {
 	// Whoever raises it at the same time may have gone further already.
-	update_one(
-		"UPDATE onceq.id_ceiling SET ceiling = greatest(ceiling, $2), step = $3, raised_at = $4"
-		" WHERE queue_id = $1",
-		{parameter(queue), parameter(int64{value}), parameter(int64{step}),
-		 parameter(base::now_wall())},
-		queue);
+	update_one("UPDATE onceq.id_ceiling SET ceiling = greatest(ceiling, $2), step = $3, raised_at = $4"
+			   " WHERE queue_id = $1",
+			   {parameter(queue), parameter(int64{value}), parameter(int64{step}), parameter(base::now_wall())}, queue);
 	ForceSyncCommit();
 }
 

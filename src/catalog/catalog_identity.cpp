@@ -26,7 +26,7 @@ enum class Use
 {
 	none, // no queue was made yet
 	here,
-	elsewhere, // restored or copied
+	elsewhere,     // restored or copied
 	other_version, // its SQL objects are not of this library's version
 };
 
@@ -98,8 +98,8 @@ installed_version()
 	if (HeapTuple const tuple = systable_getnext(scan); HeapTupleIsValid(tuple))
 	{
 		bool is_null;
-		Datum const value = heap_getattr(tuple, Anum_pg_extension_extversion,
-										 RelationGetDescr(static_cast<Relation>(table)), &is_null);
+		Datum const value =
+			heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(static_cast<Relation>(table)), &is_null);
 		version = TextDatumGetCString(value);
 	}
 	systable_endscan(scan);
@@ -147,10 +147,9 @@ void
 insert_identity()
 {
 	Identity const here = identity_here();
-	execute(
-		"INSERT INTO onceq.installation (system_identifier, database, relation) VALUES ($1, $2, "
-		"$3)",
-		{parameter(here.system_identifier), parameter(here.database), parameter(here.relation)});
+	execute("INSERT INTO onceq.installation (system_identifier, database, relation) VALUES ($1, $2, "
+			"$3)",
+			{parameter(here.system_identifier), parameter(here.database), parameter(here.relation)});
 	announce_change("installation");
 }
 
@@ -174,21 +173,18 @@ require_adopted()
 {
 	Use const use = look_up_use();
 	if (use == Use::other_version)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension onceq and the library of the server have different versions"),
-				 errdetail("The extension in this database is %s; the server has loaded %s.", installed_version(),
-						   base::version),
-				 errhint("After new files were installed, restart the server and run"
-						 " ALTER EXTENSION onceq UPDATE in each database.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("extension onceq and the library of the server have different versions"),
+						errdetail("The extension in this database is %s; the server has loaded %s.",
+								  installed_version(), base::version),
+						errhint("After new files were installed, restart the server and run"
+								" ALTER EXTENSION onceq UPDATE in each database.")));
 	if (use == Use::elsewhere)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the queues of this database are in use elsewhere"),
-			 errdetail("The database was restored, copied or upgraded: its jobs may still be done"
-					   " by the original."),
-			 errhint("To use them here: SELECT onceq.adopt();")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the queues of this database are in use elsewhere"),
+						errdetail("The database was restored, copied or upgraded: its jobs may still be done"
+								  " by the original."),
+						errhint("To use them here: SELECT onceq.adopt();")));
 }
 
 void

@@ -102,8 +102,7 @@ check_range(Option const &option, Datum value)
 	}
 	double const number = option.type == INT4OID ? DatumGetInt32(value) : DatumGetFloat8(value);
 	if (!(number >= option.min && number <= option.max)) // NaN is neither
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s is out of range", option.name),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of range", option.name),
 						errdetail("It must be between %g and %g.", option.min, option.max)));
 }
 
@@ -151,8 +150,8 @@ option_name(int option)
 Parameter
 option_parameter(Options const &values, int option)
 {
-	bool const is_null = values.is_null[option] ||
-						 (options[option].optional && is_none(options[option], values.value[option]));
+	bool const is_null =
+		values.is_null[option] || (options[option].optional && is_none(options[option], values.value[option]));
 	return {options[option].type, values.value[option], is_null};
 }
 

@@ -39,18 +39,15 @@ void
 require_privilege(Queue const &queue, AclMode privilege)
 {
 	bool is_missing = false;
-	AclResult const result =
-		OidIsValid(queue.anchor)
-			? pg_class_aclcheck_ext(queue.anchor, GetUserId(), privilege, &is_missing)
-			: ACLCHECK_NO_PRIV;
+	AclResult const result = OidIsValid(queue.anchor)
+								 ? pg_class_aclcheck_ext(queue.anchor, GetUserId(), privilege, &is_missing)
+								 : ACLCHECK_NO_PRIV;
 	if (is_missing || !OidIsValid(queue.anchor))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("table \"onceq_data.q%d\" does not exist", queue.id),
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table \"onceq_data.q%d\" does not exist", queue.id),
 						errdetail("It carries the privileges of queue \"%s\".", queue.name)));
 	if (result != ACLCHECK_OK)
 		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for queue \"%s\"", queue.name),
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for queue \"%s\"", queue.name),
 				 errdetail("This needs %s on table onceq_data.q%d.", name_of(privilege), queue.id),
 				 errhint("See onceq.grant_producer() and onceq.grant_consumer().")));
 }
@@ -59,18 +56,16 @@ void
 require_administrator(char const *what)
 {
 	if (!base::is_member("onceq_admin"))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to %s", what),
-				 errhint("Superusers and members of onceq_admin may do this.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to %s", what),
+						errhint("Superusers and members of onceq_admin may do this.")));
 }
 
 void
 require_operator(char const *what)
 {
 	if (!base::is_member("onceq_admin") && !base::is_member("onceq_operator"))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to %s", what),
-				 errhint("Superusers and members of onceq_admin or onceq_operator may do this.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to %s", what),
+						errhint("Superusers and members of onceq_admin or onceq_operator may do this.")));
 }
 
 } // namespace onceq::catalog

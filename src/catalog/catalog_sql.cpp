@@ -18,8 +18,7 @@ require_arguments(FunctionCallInfo fcinfo, int count, char const *const *names)
 {
 	for (int i = 0; i < count; i++)
 		if (PG_ARGISNULL(i))
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("%s must not be null", names[i])));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", names[i])));
 }
 
 constexpr char const *queue_and_role[] = {"queue", "role"};
@@ -91,9 +90,7 @@ ONCEQ_FUNCTION(onceq_adopt)
 	require_administrator("adopt the queues of a database");
 	require_arguments(fcinfo, 1, keep_leases);
 	if (!adopt(PG_GETARG_BOOL(0)))
-		ereport(
-			NOTICE,
-			(errmsg("there is nothing to adopt: no queue of this database is in use elsewhere")));
+		ereport(NOTICE, (errmsg("there is nothing to adopt: no queue of this database is in use elsewhere")));
 	PG_RETURN_VOID();
 }
 

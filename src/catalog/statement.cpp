@@ -31,8 +31,7 @@ run(char const *sql, Parameter const *parameters, int count)
 	SPIPlanPtr const plan = SPI_prepare(sql, count, types);
 	if (plan == nullptr)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	int const result = SPI_execute_snapshot(plan, values, nulls, GetActiveSnapshot(),
-											InvalidSnapshot, false, true, 0);
+	int const result = SPI_execute_snapshot(plan, values, nulls, GetActiveSnapshot(), InvalidSnapshot, false, true, 0);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
 	return SPI_processed;
@@ -92,8 +91,7 @@ execute_returning(char const *sql, Parameter const *parameters, int count)
 	if (run(sql, parameters, count) > 0)
 	{
 		bool is_null;
-		returned =
-			DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+		returned = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 	}
 	owner.finish();
 	return returned;

@@ -36,8 +36,7 @@ catalog_oid(char const *name)
 	if (!OidIsValid(oid))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("extension onceq is not installed in this database"),
-						errdetail("Relation \"onceq.%s\" does not exist.", name),
-						errhint("CREATE EXTENSION onceq;")));
+						errdetail("Relation \"onceq.%s\" does not exist.", name), errhint("CREATE EXTENSION onceq;")));
 	return oid;
 }
 
@@ -66,15 +65,14 @@ deform(HeapTuple row, TupleDesc desc, int columns, Datum *values, bool *nulls)
 }
 
 void
-scan_rows(Relation table, char const *index, AttrNumber column, RegProcedure equal, Datum key,
-		  VisitRow visit, void *argument)
+scan_rows(Relation table, char const *index, AttrNumber column, RegProcedure equal, Datum key, VisitRow visit,
+		  void *argument)
 {
 	ScanKeyData scan_key;
 	if (index != nullptr)
 		ScanKeyInit(&scan_key, column, BTEqualStrategyNumber, equal, key);
-	SysScanDesc const scan =
-		systable_beginscan(table, index != nullptr ? catalog_oid(index) : InvalidOid,
-						   index != nullptr, nullptr, index != nullptr ? 1 : 0, &scan_key);
+	SysScanDesc const scan = systable_beginscan(table, index != nullptr ? catalog_oid(index) : InvalidOid,
+												index != nullptr, nullptr, index != nullptr ? 1 : 0, &scan_key);
 	while (HeapTuple const row = systable_getnext(scan))
 		if (!visit(row, RelationGetDescr(table), argument))
 			break;

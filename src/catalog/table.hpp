@@ -76,8 +76,8 @@ Oid find_anchor(int32 queue);
 // Calls visit for each row whose column (a column of the index) equals the key, until it returns false.
 // index nullptr: for each row of the table. table is open and locked.
 using VisitRow = bool (*)(HeapTuple row, TupleDesc desc, void *argument);
-void scan_rows(Relation table, char const *index, AttrNumber column, RegProcedure equal, Datum key,
-			   VisitRow visit, void *argument);
+void scan_rows(Relation table, char const *index, AttrNumber column, RegProcedure equal, Datum key, VisitRow visit,
+			   void *argument);
 
 // Raises XX001 if the table has not just so many columns: somebody has altered it by hand.
 void require_columns(TupleDesc desc, int columns);

@@ -34,8 +34,7 @@ set_deadline(LeaseSlot &lease, Monotonic deadline) noexcept
 
 // Takes the run of ready jobs that starts at id into the lease; returns how many.
 int
-take_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId id, int priority, int count,
-		 Refusal &refusal) noexcept
+take_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId id, int priority, int count, Refusal &refusal) noexcept
 {
 	// A job with a history has an attempt of its own, and so a run of its own.
 	int const limit = board.map.history(pool, id) ? 1 : std::min(count, lease_jobs_max - lease.job_count);
@@ -142,8 +141,7 @@ begin_building(Board &board, BoardKey key) noexcept
 }
 
 void
-finish_building(Board &board, JobId first_new_id, JobId id_ceiling, SegmentNumber prepared_end,
-				Wall now) noexcept
+finish_building(Board &board, JobId first_new_id, JobId id_ceiling, SegmentNumber prepared_end, Wall now) noexcept
 {
 	ONCEQ_ASSERT(board.phase == BoardPhase::building);
 	board.next_id = first_new_id;
@@ -239,11 +237,10 @@ allowed(Board &board, Limits const &limits, int wanted, Monotonic now) noexcept
 }
 
 LeaseSlot *
-open_lease(Board &board, LeaseTable &table, std::uint32_t index, std::uint64_t random,
-		   LeaseHolder const &holder, std::int32_t leases_max) noexcept
+open_lease(Board &board, LeaseTable &table, std::uint32_t index, std::uint64_t random, LeaseHolder const &holder,
+		   std::int32_t leases_max) noexcept
 {
-	LeaseSlot *const lease =
-		board.leases < leases_max ? table.grant(index, random, holder) : nullptr;
+	LeaseSlot *const lease = board.leases < leases_max ? table.grant(index, random, holder) : nullptr;
 	board.leases += lease != nullptr;
 	return lease;
 }
@@ -256,8 +253,7 @@ close_lease(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease) 
 }
 
 int
-take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &refusal,
-	 Ageing const &ageing) noexcept
+take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &refusal, Ageing const &ageing) noexcept
 {
 	refusal = board.phase == BoardPhase::standing ? Refusal::none : Refusal::not_standing;
 	if (refusal != Refusal::none)
@@ -293,8 +289,7 @@ settle(Board &board, FramePool &pool, LeaseSlot &lease, Findings const &findings
 		board.map.move(pool, ids.first, ids.last, JobState::leased, JobState::none);
 	});
 	for_each_run(pool, lease, findings.early, [&](LeasedIds const &ids) {
-		make_available(board, pool, ids.first, ids.last, JobState::leased, ids.priority,
-					   findings.earliest_due);
+		make_available(board, pool, ids.first, ids.last, JobState::leased, ids.priority, findings.earliest_due);
 	});
 	for_each_run(pool, lease, findings.unseen, [&](LeasedIds const &ids) {
 		board.map.move(pool, ids.first, ids.last, JobState::leased, ready_at(ids.priority));
@@ -371,8 +366,8 @@ unpin_cancelled(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_
 }
 
 void
-end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs,
-	Ending ending, Wall due) noexcept
+end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs, Ending ending,
+	Wall due) noexcept
 {
 	ONCEQ_ASSERT(lease.held.includes(jobs));
 	for_each_run(pool, lease, jobs, [&](LeasedIds const &ids) {

@@ -24,14 +24,16 @@ struct BoardKey
 	friend constexpr bool operator==(BoardKey const &, BoardKey const &) noexcept = default;
 };
 
-enum class BoardPhase : std::uint8_t {
+enum class BoardPhase : std::uint8_t
+{
 	free,     // no queue's
 	building, // one session reads the tables, the others wait
 	standing,
 	dropped // the queue is gone; the worker frees the board when no transaction can touch it
 };
 
-enum class Refusal : std::uint8_t {
+enum class Refusal : std::uint8_t
+{
 	none,
 	not_standing,
 	no_segment, // the next segment is not prepared yet
@@ -74,27 +76,27 @@ struct Board
 	BoardPhase phase;
 	bool provisional; // its queue was made by a transaction that has not committed
 	JobId next_id;
-	JobId id_ceiling;           // ids below it may be given out: raised durably before use
-	JobId ceiling_step;         // by which it was raised last
-	SegmentNumber prepared_end; // segments below it have their tables
-	JobId first_new_id;         // ids below it were given out before this life of the server
-	Monotonic standing_since;   // before it nobody could be given a job in this life
-	JobId lowest_ready[priority_max + 1]; // no job of that priority is ready below it
+	JobId id_ceiling;                       // ids below it may be given out: raised durably before use
+	JobId ceiling_step;                     // by which it was raised last
+	SegmentNumber prepared_end;             // segments below it have their tables
+	JobId first_new_id;                     // ids below it were given out before this life of the server
+	Monotonic standing_since;               // before it nobody could be given a job in this life
+	JobId lowest_ready[priority_max + 1];   // no job of that priority is ready below it
 	WaitingTimes waiting[priority_max + 1]; // of ready jobs, while they age
-	std::int32_t leases;        // of this queue now
-	bool ends_are_awaited;      // a claim was refused because too many jobs run
-	TokenBucket bucket;         // of jobs that may be delivered, if their rate is limited
-	Wall watermark;             // jobs due at or before it are ready, not waiting
-	Wall promoted_to;           // waiting jobs due at or before it were promoted
-	Wall promoting_to;          // how far the look under way goes; wall_always: none, or it missed a job
-	Wall earliest_due;          // no waiting job is due before it
+	std::int32_t leases;                    // of this queue now
+	bool ends_are_awaited;                  // a claim was refused because too many jobs run
+	TokenBucket bucket;                     // of jobs that may be delivered, if their rate is limited
+	Wall watermark;                         // jobs due at or before it are ready, not waiting
+	Wall promoted_to;                       // waiting jobs due at or before it were promoted
+	Wall promoting_to;                      // how far the look under way goes; wall_always: none, or it missed a job
+	Wall earliest_due;                      // no waiting job is due before it
 	Spread spread;
 	BoardCounters counters;
 	StateMap map;
 	KeyTable keys;
-	std::int32_t key_limit;     // jobs of one key that may run at once, as was said last
-	bool has_keys;              // when it was built, a job had an ordering key
-	bool keys_are_in_doubt;     // blocked jobs may wait for one that has left without a word
+	std::int32_t key_limit; // jobs of one key that may run at once, as was said last
+	bool has_keys;          // when it was built, a job had an ordering key
+	bool keys_are_in_doubt; // blocked jobs may wait for one that has left without a word
 };
 static_assert(std::is_standard_layout_v<Board>);
 
@@ -102,8 +104,7 @@ static_assert(std::is_standard_layout_v<Board>);
 
 void begin_building(Board &board, BoardKey key) noexcept;
 // After place() of every live job.
-void finish_building(Board &board, JobId first_new_id, JobId id_ceiling, SegmentNumber prepared_end,
-					 Wall now) noexcept;
+void finish_building(Board &board, JobId first_new_id, JobId id_ceiling, SegmentNumber prepared_end, Wall now) noexcept;
 void raise_ceiling(Board &board, JobId ceiling) noexcept;
 void free_board(Board &board, FramePool &pool) noexcept;
 
@@ -166,9 +167,9 @@ int take(Board &board, FramePool &pool, LeaseSlot &lease, int count, Refusal &re
 // What the claimer found when it looked for the rows of the taken jobs.
 struct Findings
 {
-	JobSet absent;   // no row: nothing was enqueued → none
-	JobSet early;    // due above the watermark → waiting; ready again if the watermark rose meanwhile
-	JobSet unseen;   // not visible to the claimer's fixed snapshot, or not to go with the others → ready, uncounted
+	JobSet absent;     // no row: nothing was enqueued → none
+	JobSet early;      // due above the watermark → waiting; ready again if the watermark rose meanwhile
+	JobSet unseen;     // not visible to the claimer's fixed snapshot, or not to go with the others → ready, uncounted
 	Wall earliest_due; // of the early ones
 };
 void settle(Board &board, FramePool &pool, LeaseSlot &lease, Findings const &findings) noexcept;
@@ -208,7 +209,8 @@ void unpin(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least
 bool pin_cancelled(LeaseSlot &lease, Token token, JobSet const &jobs) noexcept;
 void unpin_cancelled(LeaseSlot &lease, Token token, JobSet const &jobs, Monotonic at_least) noexcept;
 
-enum class Ending : std::uint8_t {
+enum class Ending : std::uint8_t
+{
 	succeeded,
 	failed, // and comes again: ready, or waiting if due above the watermark
 	dead,
@@ -223,12 +225,11 @@ is_dead(Ending ending) noexcept
 }
 
 // COMMIT: the jobs leave the lease; the last one frees it.
-void end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs,
-		 Ending ending, Wall due) noexcept;
+void end(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs, Ending ending,
+		 Wall due) noexcept;
 
 // leased → ready, nothing counted; the last job frees the lease. Requires: not journalled.
-void give_back(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease,
-			   JobSet const &jobs) noexcept;
+void give_back(Board &board, FramePool &pool, LeaseTable &table, LeaseSlot &lease, JobSet const &jobs) noexcept;
 
 // As give_back, but of a journalled lease: the jobs wait, pinned, until the worker has taken them out of
 // the journal and gives them back; else a restart could restore a lease that a newer one followed.
@@ -253,8 +254,7 @@ may_expire(LeaseSlot const &lease, Monotonic now) noexcept
 {
 	LeaseState const state = lease.state.load(std::memory_order_relaxed);
 	bool const over = state == LeaseState::lost ||
-					  (state == LeaseState::held &&
-					   lease.deadline.load(std::memory_order_relaxed) <= now.us);
+					  (state == LeaseState::held && lease.deadline.load(std::memory_order_relaxed) <= now.us);
 	return over && lease.pinned.empty();
 }
 
@@ -312,14 +312,12 @@ struct Seized
 };
 
 // The next jobs at or after start in this state → seized; first 0: none, or no memory (refusal).
-Seized seize_next(Board &board, FramePool &pool, JobState state, JobId start, JobId end,
-				  Refusal &refusal) noexcept;
+Seized seize_next(Board &board, FramePool &pool, JobState state, JobId start, JobId end, Refusal &refusal) noexcept;
 // One job, unless a transaction or a lease owns it, whatever it is → seized. false: owned, or no memory.
 bool seize_one(Board &board, FramePool &pool, JobId id, Seized &seized) noexcept;
 // seized → what the tables say of it: none, or ready, or waiting if due above the watermark, or blocked if
 // due is wall_never: it is dead and blocks its key.
-void settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, int priority,
-				   Wall due) noexcept;
+void settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, int priority, Wall due) noexcept;
 
 // seized → none: it is dead; or blocked, if it blocks its ordering key.
 void bury_seized(Board &board, FramePool &pool, JobId id, bool blocks_its_key) noexcept;
@@ -337,8 +335,7 @@ bool restore_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId first, J
 				 int attempt) noexcept;
 
 // Jobs of a journalled lease that were cancelled: the lease restored says so again. false: it can take no more runs.
-bool restore_cancelled(FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority,
-					   int attempt) noexcept;
+bool restore_cancelled(FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority, int attempt) noexcept;
 
 // An outcome found in the tables: what first … last (of one segment) were → none. false: no memory.
 bool remove(Board &board, FramePool &pool, JobId first, JobId last) noexcept;

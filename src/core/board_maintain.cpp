@@ -95,8 +95,7 @@ seize_one(Board &board, FramePool &pool, JobId id, Seized &seized) noexcept
 }
 
 void
-settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, int priority,
-			  Wall due) noexcept
+settle_seized(Board &board, FramePool &pool, JobId id, bool live, bool history, int priority, Wall due) noexcept
 {
 	if (!live)
 	{
@@ -122,8 +121,7 @@ bury_seized(Board &board, FramePool &pool, JobId id, bool blocks_its_key) noexce
 void
 finish_seized(Board &board, FramePool &pool, Seized const &seized) noexcept
 {
-	board.counters.cancelled += board.map.move(pool, seized.first, seized.last, JobState::seized,
-											   JobState::none);
+	board.counters.cancelled += board.map.move(pool, seized.first, seized.last, JobState::seized, JobState::none);
 	board.keys_are_in_doubt |= board.map.count(JobState::blocked) > 0;
 }
 
@@ -186,8 +184,7 @@ restore_run(Board &board, FramePool &pool, LeaseSlot &lease, JobId first, JobId 
 }
 
 bool
-restore_cancelled(FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority,
-				  int attempt) noexcept
+restore_cancelled(FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority, int attempt) noexcept
 {
 	int const first_job = lease.job_count;
 	if (!add_run(pool, lease, first, last, priority))
@@ -205,8 +202,8 @@ remove(Board &board, FramePool &pool, JobId first, JobId last) noexcept
 	{
 		JobId const end = std::min(last, id | (ids_per_page - 1));
 		int const length = static_cast<int>(end - id) + 1;
-		bool const nothing = board.map.state(pool, id) == JobState::none &&
-							 board.map.run_length(pool, id, length) == length;
+		bool const nothing =
+			board.map.state(pool, id) == JobState::none && board.map.run_length(pool, id, length) == length;
 		if (!nothing && length < ids_per_page && board.map.store(pool, id, end) < end)
 			return false;
 		for (int state = 1; state < job_state_count && !nothing; state++)

@@ -16,8 +16,7 @@ note_ready(Board &board, JobId first, int priority) noexcept
 
 // from → ready, or waiting if due above the watermark.
 inline void
-make_available(Board &board, FramePool &pool, JobId first, JobId last, JobState from, int priority,
-			   Wall due) noexcept
+make_available(Board &board, FramePool &pool, JobId first, JobId last, JobState from, int priority, Wall due) noexcept
 {
 	if (due <= board.watermark)
 	{

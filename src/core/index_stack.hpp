@@ -56,8 +56,8 @@ class IndexStack
 		std::uint64_t head = head_.load(std::memory_order_acquire);
 		do
 			links[index].store(static_cast<std::uint32_t>(head), std::memory_order_relaxed);
-		while (!head_.compare_exchange_weak(head, successor(head, index),
-											std::memory_order_acq_rel, std::memory_order_acquire));
+		while (!head_.compare_exchange_weak(head, successor(head, index), std::memory_order_acq_rel,
+											std::memory_order_acquire));
 		in_use_.fetch_sub(1, std::memory_order_relaxed);
 	}
 

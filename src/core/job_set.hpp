@@ -17,8 +17,8 @@ class JobSet
 	{
 		JobSet set{};
 		for (int word = 0; word * 64 < count; word++)
-			set.word_[word] = count - word * 64 >= 64 ? ~std::uint64_t{0}
-													   : (std::uint64_t{1} << (count - word * 64)) - 1;
+			set.word_[word] =
+				count - word * 64 >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << (count - word * 64)) - 1;
 		return set;
 	}
 

@@ -8,13 +8,14 @@ namespace onceq::core {
 
 using JobId = std::int64_t;
 
-enum class JobState : std::uint8_t {
-	none = 0,     // never enqueued, rolled back, or finished
-	reserved = 1, // a producer's transaction has the id and has not ended
-	waiting = 2,  // to be ready at its due time
-	leased = 3,   // a lease slot owns it
-	seized = 4,   // a transaction of maintenance owns it and remembers where it was
-	blocked = 5, // an earlier job of its ordering key has to end first
+enum class JobState : std::uint8_t
+{
+	none = 0,         // never enqueued, rolled back, or finished
+	reserved = 1,     // a producer's transaction has the id and has not ended
+	waiting = 2,      // to be ready at its due time
+	leased = 3,       // a lease slot owns it
+	seized = 4,       // a transaction of maintenance owns it and remembers where it was
+	blocked = 5,      // an earlier job of its ordering key has to end first
 	ready_lowest = 6, // ready, priority 0; priority p is ready_lowest + p
 	ready_highest = 15,
 };

@@ -154,8 +154,7 @@ KeyTable::pop(FramePool &pool) noexcept
 KeyTable::Set *
 KeyTable::set_of(FramePool &pool, KeyHash hash) noexcept
 {
-	FrameIndex const set_plus_one =
-		root_ == no_frame ? 0 : pool.at<Root>(root_).set_plus_one[set_number(hash, sets)];
+	FrameIndex const set_plus_one = root_ == no_frame ? 0 : pool.at<Root>(root_).set_plus_one[set_number(hash, sets)];
 	if (set_plus_one == 0)
 		return nullptr;
 	Set &set = pool.at<Set>(set_plus_one - 1);

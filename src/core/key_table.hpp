@@ -25,7 +25,7 @@ struct Key
 	JobId low;             // all jobs of the key below it have ended; or, with a limit above 1, are not blocked
 	std::uint32_t version; // changes when a job of the key is published or blocked
 	std::uint16_t running;
-	KeyPlace next;    // in the list of keys to be looked at
+	KeyPlace next; // in the list of keys to be looked at
 	bool to_look_at;
 	bool has_blocked; // a job of the key may be blocked
 };

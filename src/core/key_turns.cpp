@@ -138,8 +138,8 @@ begin_turn(Board &board, FramePool &pool, LeaseSlot &lease, int job, JobId id, K
 }
 
 Turn
-check_turn(Board &board, FramePool &pool, LeaseSlot &lease, int job, JobId id, KeyWalk &walk,
-		   KeyedJob const *lower, int count) noexcept
+check_turn(Board &board, FramePool &pool, LeaseSlot &lease, int job, JobId id, KeyWalk &walk, KeyedJob const *lower,
+		   int count) noexcept
 {
 	for (int i = 0; i < count; i++)
 	{

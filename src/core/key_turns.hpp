@@ -34,7 +34,8 @@ struct KeyedJob
 
 // ---- the claim
 
-enum class Turn : std::uint8_t {
+enum class Turn : std::uint8_t
+{
 	granted,
 	busy,   // leased → blocked: the job has left the lease
 	refused // no memory; still leased
@@ -71,7 +72,8 @@ struct KeyLook
 // The key that waits longest to be looked at, of which jobs may begin; false: none.
 bool begin_look(Board &board, FramePool &pool, int limit, KeyLook &look) noexcept;
 
-enum class LookStep : std::uint8_t {
+enum class LookStep : std::uint8_t
+{
 	more, // all were looked at
 	over,
 	ask, // whether job number index is dead and blocks its key

@@ -65,8 +65,7 @@ LeaseRuns::job_of(JobId id) const noexcept
 LeaseRuns
 runs_of(FramePool &pool, LeaseSlot const &lease) noexcept
 {
-	LeaseRun const *const run =
-		lease.overflow == no_frame ? lease.inline_runs : &pool.at<LeaseRun>(lease.overflow);
+	LeaseRun const *const run = lease.overflow == no_frame ? lease.inline_runs : &pool.at<LeaseRun>(lease.overflow);
 	return {lease.base_id, lease.job_count, lease.run_count, run};
 }
 
@@ -90,8 +89,7 @@ add_run(FramePool &pool, LeaseSlot &lease, JobId first, JobId last, int priority
 void
 set_attempt(FramePool &pool, LeaseSlot &lease, int index, int attempt) noexcept
 {
-	writable_runs(pool, lease)[index].attempt =
-		static_cast<std::uint16_t>(std::clamp(attempt, 1, attempt_max));
+	writable_runs(pool, lease)[index].attempt = static_cast<std::uint16_t>(std::clamp(attempt, 1, attempt_max));
 }
 
 JobSet
@@ -243,8 +241,8 @@ LeaseTable::slot(std::uint32_t index) noexcept
 std::uint32_t
 LeaseTable::index_of(LeaseSlot const &lease) const noexcept
 {
-	auto const *const first = reinterpret_cast<LeaseSlot const *>(
-		reinterpret_cast<std::byte const *>(this) + header_size);
+	auto const *const first =
+		reinterpret_cast<LeaseSlot const *>(reinterpret_cast<std::byte const *>(this) + header_size);
 	return static_cast<std::uint32_t>(&lease - first);
 }
 

@@ -36,24 +36,38 @@ struct LeaseRun
 };
 static_assert(sizeof(LeaseRun) == 8);
 
-enum class LeaseState : std::uint8_t { free, provisional, held, lost, expiring };
+enum class LeaseState : std::uint8_t
+{
+	free,
+	provisional,
+	held,
+	lost,
+	expiring
+};
 
-enum class LeaseHold : std::uint8_t {
+enum class LeaseHold : std::uint8_t
+{
 	time,   // until the deadline
 	session // until the deadline, and no longer than the holder's session
 };
 
 // What the worker has written of the lease, so that it survives a restart. From writing on, a row may
 // be durable.
-enum class LeaseJournal : std::uint8_t { none, wanted, writing, written };
+enum class LeaseJournal : std::uint8_t
+{
+	none,
+	wanted,
+	writing,
+	written
+};
 
 // Whom a lease was granted to, and for how long.
 struct LeaseHolder
 {
-	std::int32_t process;  // pid of the session's server process
-	std::uint32_t role;    // who may end the jobs
+	std::int32_t process; // pid of the session's server process
+	std::uint32_t role;   // who may end the jobs
 	LeaseHold hold;
-	Microseconds span;     // of an extension that names none
+	Microseconds span;            // of an extension that names none
 	Microseconds soft_time_limit; // of each job, from the claim on; 0: none
 	Microseconds hard_time_limit;
 	Wall claimed_at;
@@ -71,7 +85,7 @@ struct LeaseKeys
 
 struct LeaseSlot
 {
-	std::atomic<Token> token; // no_token: the slot is free
+	std::atomic<Token> token;           // no_token: the slot is free
 	std::atomic<std::int64_t> deadline; // Monotonic
 	std::atomic<std::uint32_t> board;
 	std::atomic<LeaseState> state;
@@ -80,23 +94,28 @@ struct LeaseSlot
 	JobId base_id;
 	std::int16_t job_count;
 	std::int16_t run_count;
-	Monotonic soft_limit; // from when on the holder is asked to stop
-	Monotonic hard_limit; // beyond which the deadline never lies
+	Monotonic soft_limit;   // from when on the holder is asked to stop
+	Monotonic hard_limit;   // beyond which the deadline never lies
 	std::uint32_t progress; // what was reported of its jobs
-	bool misplaced;      // restored, and its old slot was taken: the token names another
-	FrameIndex overflow; // of the runs, when they are more than lease_runs_inline
-	FrameIndex keys;     // LeaseKeys; no_frame: no job of it has an ordering key
+	bool misplaced;         // restored, and its old slot was taken: the token names another
+	FrameIndex overflow;    // of the runs, when they are more than lease_runs_inline
+	FrameIndex keys;        // LeaseKeys; no_frame: no job of it has an ordering key
 	LeaseRun inline_runs[lease_runs_inline];
 	JobSet held;
 	JobSet pinned;
-	JobSet released; // pinned until the worker has taken them out of the journal
+	JobSet released;  // pinned until the worker has taken them out of the journal
 	JobSet cancelled; // by others, or pinned for that: no longer to be taken for done by the holder
 };
 static_assert(std::is_standard_layout_v<LeaseSlot>);
 static_assert(std::atomic<LeaseState>::is_always_lock_free);
 
 // Why a holder is asked to stop what it does for a job.
-enum class StopReason : std::uint8_t { none, soft_time_limit, cancelled };
+enum class StopReason : std::uint8_t
+{
+	none,
+	soft_time_limit,
+	cancelled
+};
 inline constexpr int stop_reason_count = 3;
 
 // Requires: the lock of the lease's board; the job is of the lease.

@@ -116,8 +116,7 @@ Page::run_length(int start, int limit) const noexcept
 	while (slot < end)
 	{
 		int const word = slot / 64;
-		std::uint64_t const alike =
-			in_state(word, wanted) & (marked ? history_[word] : ~history_[word]);
+		std::uint64_t const alike = in_state(word, wanted) & (marked ? history_[word] : ~history_[word]);
 		int const length = std::countr_one(alike >> (slot % 64));
 		int const room = 64 - slot % 64;
 		slot += std::min(length, room);

@@ -16,7 +16,7 @@ inline constexpr std::int64_t no_total = -1;
 struct Progress
 {
 	std::int64_t current;
-	std::int64_t total; // no_total: not known
+	std::int64_t total;                     // no_total: not known
 	char message[progress_message_max + 1]; // empty: none
 };
 

@@ -28,10 +28,26 @@ class PageEntry
 		return PageEntry{static_cast<std::uint32_t>(state) | (history ? history_flag : 0)};
 	}
 
-	constexpr bool is_stored() const noexcept { return value_ & stored_flag; }
-	constexpr FrameIndex frame() const noexcept { return value_ & ~stored_flag; }
-	constexpr JobState state() const noexcept { return static_cast<JobState>(value_ & 0xF); }
-	constexpr bool history() const noexcept { return value_ & history_flag; }
+	constexpr bool
+	is_stored() const noexcept
+	{
+		return value_ & stored_flag;
+	}
+	constexpr FrameIndex
+	frame() const noexcept
+	{
+		return value_ & ~stored_flag;
+	}
+	constexpr JobState
+	state() const noexcept
+	{
+		return static_cast<JobState>(value_ & 0xF);
+	}
+	constexpr bool
+	history() const noexcept
+	{
+		return value_ & history_flag;
+	}
 
   private:
 	static constexpr std::uint32_t stored_flag = 0x8000'0000;
@@ -143,8 +159,8 @@ StateMap::move(FramePool &pool, JobId first, JobId last, JobState from, JobState
 		return 0;
 	int moved = 0;
 	for (JobId id = first; id <= last; id = last_of_page(id) + 1)
-		moved += move_in_page(pool, *found, page_of(id), slot_of(id),
-							  slot_of(std::min(last, last_of_page(id))), from, to);
+		moved +=
+			move_in_page(pool, *found, page_of(id), slot_of(id), slot_of(std::min(last, last_of_page(id))), from, to);
 	found->count[static_cast<int>(from)] -= moved;
 	found->count[static_cast<int>(to)] += moved;
 	count_[static_cast<int>(from)] -= moved;
@@ -160,8 +176,7 @@ StateMap::mark_history(FramePool &pool, JobId first, JobId last) noexcept
 	{
 		PageEntry const entry = found->entry[page_of(id)];
 		ONCEQ_ASSERT(entry.is_stored());
-		pool.at<Page>(entry.frame())
-			.mark_history(slot_of(id), slot_of(std::min(last, last_of_page(id))));
+		pool.at<Page>(entry.frame()).mark_history(slot_of(id), slot_of(std::min(last, last_of_page(id))));
 	}
 }
 
@@ -177,8 +192,7 @@ StateMap::find(FramePool &pool, JobState state, JobId start) const noexcept
 		Directory *const found = directory(pool, segment);
 		if (found->count[static_cast<int>(state)] == 0)
 			continue;
-		for (JobId id = std::max(from, first_id_of(segment)); id <= last_id_of(segment);
-			 id = last_of_page(id) + 1)
+		for (JobId id = std::max(from, first_id_of(segment)); id <= last_id_of(segment); id = last_of_page(id) + 1)
 		{
 			PageEntry const entry = found->entry[page_of(id)];
 			if (!entry.is_stored())
@@ -403,8 +417,8 @@ StateMap::store_page(FramePool &pool, Directory &directory, int page, std::uint3
 }
 
 int
-StateMap::move_in_page(FramePool &pool, Directory &directory, int page, int first, int last,
-					   JobState from, JobState to) noexcept
+StateMap::move_in_page(FramePool &pool, Directory &directory, int page, int first, int last, JobState from,
+					   JobState to) noexcept
 {
 	PageEntry &entry = directory.entry[page];
 	if (entry.is_stored())

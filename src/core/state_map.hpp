@@ -123,8 +123,8 @@ class StateMap
 	Directory *directory(FramePool &pool, SegmentNumber segment) const noexcept;
 	Directory *add_directory(FramePool &pool, SegmentNumber segment, std::uint32_t leave) noexcept;
 	Page *store_page(FramePool &pool, Directory &directory, int page, std::uint32_t leave) noexcept;
-	int move_in_page(FramePool &pool, Directory &directory, int page, int first, int last,
-					 JobState from, JobState to) noexcept;
+	int move_in_page(FramePool &pool, Directory &directory, int page, int first, int last, JobState from,
+					 JobState to) noexcept;
 	void collapse(FramePool &pool, Directory &directory, int page) noexcept;
 
 	// Directories of segments oldest_ … newest_, in a ring by number, two nodes below a root; newest_ < oldest_: none.

@@ -41,8 +41,7 @@ saturating_add(std::int64_t time, Microseconds span) noexcept
 {
 	std::int64_t sum = 0;
 	if (__builtin_add_overflow(time, span, &sum))
-		return span > 0 ? std::numeric_limits<std::int64_t>::max()
-						: std::numeric_limits<std::int64_t>::min();
+		return span > 0 ? std::numeric_limits<std::int64_t>::max() : std::numeric_limits<std::int64_t>::min();
 	return sum;
 }
 

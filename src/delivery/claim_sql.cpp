@@ -21,11 +21,10 @@ void
 require_from(FunctionCallInfo fcinfo, char const *name)
 {
 	auto const *const result = reinterpret_cast<ReturnSetInfo const *>(fcinfo->resultinfo);
-	bool const in_from = result != nullptr && IsA(result, ReturnSetInfo) &&
-						 (result->allowedModes & SFRM_Materialize_Preferred) != 0;
+	bool const in_from =
+		result != nullptr && IsA(result, ReturnSetInfo) && (result->allowedModes & SFRM_Materialize_Preferred) != 0;
 	if (!in_from)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("%s can be called only in FROM", name),
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s can be called only in FROM", name),
 						errhint("Write SELECT * FROM %s(...).", name)));
 }
 
@@ -94,8 +93,8 @@ weights_argument(FunctionCallInfo fcinfo, int number, ClaimRequest &request)
 		return;
 	Elements const weights = elements_argument(fcinfo, number, "weights");
 	if (weights.count != request.queue_count)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("queues and weights must have the same length")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("queues and weights must have the same length")));
 	auto *const weight = static_cast<int *>(palloc(sizeof(int) * weights.count));
 	for (int i = 0; i < weights.count; i++)
 	{
@@ -127,8 +126,7 @@ core::Microseconds
 wait_argument(FunctionCallInfo fcinfo, int number)
 {
 	require_argument(fcinfo, number, "wait");
-	core::Microseconds const wait =
-		base::microseconds_of(PG_GETARG_INTERVAL_P(number), "wait", 0, wait_max);
+	core::Microseconds const wait = base::microseconds_of(PG_GETARG_INTERVAL_P(number), "wait", 0, wait_max);
 	// A fixed snapshot cannot show what is enqueued meanwhile.
 	if (wait > 0 && IsolationUsesXactSnapshot())
 		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),

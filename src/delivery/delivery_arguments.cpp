@@ -30,24 +30,22 @@ elements_argument(FunctionCallInfo fcinfo, int number, char const *name)
 {
 	ArrayType *const array = PG_GETARG_ARRAYTYPE_P(number);
 	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("%s must be one-dimensional", name)));
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("%s must be one-dimensional", name)));
 	int16 length;
 	bool by_value;
 	char alignment;
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &alignment);
 	Elements elements;
-	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, alignment, &elements.value,
-					  &elements.is_null, &elements.count);
+	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, alignment, &elements.value, &elements.is_null,
+					  &elements.count);
 	return elements;
 }
 
 core::Microseconds
 lease_argument(FunctionCallInfo fcinfo, int number)
 {
-	return PG_ARGISNULL(number)
-			   ? 0
-			   : base::microseconds_of(PG_GETARG_INTERVAL_P(number), "lease", lease_min, lease_max);
+	return PG_ARGISNULL(number) ? 0
+								: base::microseconds_of(PG_GETARG_INTERVAL_P(number), "lease", lease_min, lease_max);
 }
 
 text *
@@ -65,8 +63,7 @@ core::Wall
 run_at_argument(FunctionCallInfo fcinfo, int run_at, int delay)
 {
 	if (!PG_ARGISNULL(run_at) && !PG_ARGISNULL(delay))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("run_at and delay cannot both be given")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("run_at and delay cannot both be given")));
 	core::Wall const now = base::now_wall();
 	core::Wall due = core::wall_always;
 	if (!PG_ARGISNULL(delay))

@@ -20,7 +20,12 @@ namespace onceq::delivery {
 namespace {
 
 // What became of the wish to cancel a job.
-enum class Cancelled : char { yes, ended, in_other_hands };
+enum class Cancelled : char
+{
+	yes,
+	ended,
+	in_other_hands
+};
 
 bool
 is_available(core::JobState state)
@@ -65,7 +70,7 @@ cancel_running(catalog::Queue const &queue, core::JobId id)
 	board::Handle const handle = board::open(queue);
 	auto *const lease = static_cast<board::LeaseCopy *>(palloc(sizeof(board::LeaseCopy)));
 	core::LeaseState state;
-	Cancelled cancelled = Cancelled::ended; // by this transaction
+	Cancelled cancelled = Cancelled::ended;                      // by this transaction
 	bool const found = copy_lease_of(handle, id, *lease, state); // else it has just left its lease
 	bool const held = found && (state == core::LeaseState::held || state == core::LeaseState::lost);
 	if (!held || lease->jobs.empty())

@@ -29,7 +29,8 @@ namespace onceq::delivery {
 
 namespace {
 
-enum ClaimColumn {
+enum ClaimColumn
+{
 	claim_queue, // of onceq.claim_any() only
 	claim_id,
 	claim_token,
@@ -57,22 +58,22 @@ struct Claim
 	core::LeaseSlot *lease; // nullptr: nothing was ready
 	core::Token token;
 	core::Microseconds span;
-	core::Wall watermark;    // when the jobs were taken, or the time if that is later
+	core::Wall watermark; // when the jobs were taken, or the time if that is later
 	core::Wall lease_until;
-	TimeLimits limits;       // of the jobs returned
-	core::JobSet historied;  // jobs with outcomes to look up
-	core::JobSet present;    // jobs whose rows were found
+	TimeLimits limits;      // of the jobs returned
+	core::JobSet historied; // jobs with outcomes to look up
+	core::JobSet present;   // jobs whose rows were found
 	core::Findings findings;
 	Snapshot fixed_snapshot; // nullptr: READ COMMITTED
 	core::LeasedIds run;     // being read
 	store::History history;  // of its job, if it has one
 	int reading;             // number of the job whose row is read or comes next
 	int returned;
-	int *attempt_of_run;     // of runs with a history
-	int freed;               // jobs that left the lease and that waiting claims may take
-	int passed_over;         // jobs whose ordering key is busy
-	bool out_of_memory;      // or there would have been more
-	bool keys_wait;          // to be looked at, when jobs were taken last
+	int *attempt_of_run; // of runs with a history
+	int freed;           // jobs that left the lease and that waiting claims may take
+	int passed_over;     // jobs whose ordering key is busy
+	bool out_of_memory;  // or there would have been more
+	bool keys_wait;      // to be looked at, when jobs were taken last
 	MemoryContext row_context;
 };
 
@@ -136,21 +137,20 @@ take_jobs(Claim &claim)
 			refusal = core::Refusal::none;
 			claim.watermark = board->watermark;
 			claim.keys_wait = board->keys.waiting() > 0;
-			int const count = core::ready_count(*board) > 0
-								  ? core::allowed(*board, limits, claim.request.count, now)
-								  : 0;
+			int const count =
+				core::ready_count(*board) > 0 ? core::allowed(*board, limits, claim.request.count, now) : 0;
 			if (count > 0)
 			{
-				claim.lease = core::open_lease(*board, board::leases(), claim.board.index, random, holder,
-											   leases_max());
+				claim.lease =
+					core::open_lease(*board, board::leases(), claim.board.index, random, holder, leases_max());
 				no_slot = claim.lease == nullptr;
 			}
 			if (claim.lease != nullptr)
 			{
 				claim.token = claim.lease->token.load(std::memory_order_relaxed);
 				board::set_token(claim.entry, claim.token);
-				taken = core::take(*board, board::pool(), *claim.lease, count, refusal,
-								   {claim.queue.priority_ageing, now});
+				taken =
+					core::take(*board, board::pool(), *claim.lease, count, refusal, {claim.queue.priority_ageing, now});
 				note_histories(*board, claim, 0);
 				if (taken == 0)
 					core::close_lease(*board, board::pool(), board::leases(), *claim.lease);
@@ -162,7 +162,8 @@ take_jobs(Claim &claim)
 	if (taken == 0 && refusal == core::Refusal::no_memory)
 		board::raise_no_state_memory();
 	if (no_slot)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many leases of queue \"%s\" are held", claim.queue.name),
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many leases of queue \"%s\" are held", claim.queue.name),
 						errhint("Claim more jobs at once, or increase onceq.lease_slots or"
 								" onceq.queue_lease_share.")));
 	return taken;
@@ -180,8 +181,8 @@ take_more(Claim &claim, int wanted)
 		return 0;
 	int const room = Min(wanted, core::lease_jobs_max - claim.lease->job_count);
 	int const from_run = claim.lease->run_count;
-	int const taken = core::take(*board, board::pool(), *claim.lease, core::allowed(*board, limits, room, now),
-								 refusal, {claim.queue.priority_ageing, now});
+	int const taken = core::take(*board, board::pool(), *claim.lease, core::allowed(*board, limits, room, now), refusal,
+								 {claim.queue.priority_ageing, now});
 	claim.out_of_memory |= refusal == core::Refusal::no_memory;
 	note_histories(*board, claim, from_run);
 	claim.keys_wait = board->keys.waiting() > 0;
@@ -222,8 +223,7 @@ fits_limits(Claim &claim, store::Job const &job)
 	if (claim.returned > 0)
 		return limits == claim.limits;
 	claim.limits = limits;
-	claim.lease_until = base::now_wall() +
-						(limits.hard > 0 ? Min(claim.span, limits.hard) : claim.span);
+	claim.lease_until = base::now_wall() + (limits.hard > 0 ? Min(claim.span, limits.hard) : claim.span);
 	return true;
 }
 
@@ -366,8 +366,7 @@ settle(Claim &claim, bool &durable)
 		durable |= board::is_suspicious(*board, run.first);
 	}
 	core::settle(*board, board::pool(), lease, claim.findings);
-	claim.freed =
-		board->ends_are_awaited ? lease.job_count - claim.returned : claim.findings.unseen.size();
+	claim.freed = board->ends_are_awaited ? lease.job_count - claim.returned : claim.findings.unseen.size();
 	claim.freed += board->keys.waiting();
 	lease.holder.soft_time_limit = claim.limits.soft;
 	lease.holder.hard_time_limit = claim.limits.hard;
@@ -409,8 +408,7 @@ claim_once(FunctionCallInfo fcinfo, ClaimRequest const &request, catalog::Queue 
 	claim.findings.earliest_due = core::wall_never;
 	claim.fixed_snapshot = IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : nullptr;
 	claim.attempt_of_run = static_cast<int *>(palloc0(sizeof(int) * core::lease_runs_max));
-	claim.row_context =
-		AllocSetContextCreate(CurrentMemoryContext, "onceq claim", ALLOCSET_DEFAULT_SIZES);
+	claim.row_context = AllocSetContextCreate(CurrentMemoryContext, "onceq claim", ALLOCSET_DEFAULT_SIZES);
 	FAULT_POINT("claim: after flip");
 	fetch(claim);
 	FAULT_POINT("claim: after fetch");

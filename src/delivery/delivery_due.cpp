@@ -68,8 +68,8 @@ promote_by_due_time(Promotion &promotion, core::Microseconds nap)
 	store::Segments const segments = store::all_segments(queue.id);
 	for (int i = 0; i < segments.count && promotion.complete; i++)
 		if (segments.segment[i].drained_at == core::wall_never)
-			earliest = std::min(earliest, store::read_due(queue.id, segments.segment[i].number, from, now,
-														  visit_due, &promotion));
+			earliest = std::min(
+				earliest, store::read_due(queue.id, segments.segment[i].number, from, now, visit_due, &promotion));
 	if (promotion.complete)
 		earliest = std::min(earliest, store::read_due(queue.id, store::stay, from, now, visit_due, &promotion));
 	FAULT_POINT("due: after look");
@@ -97,8 +97,8 @@ let_out(Promotion &promotion, core::JobId id, core::Wall watermark)
 	FAULT_POINT("spread: before promote");
 	{
 		board::Locked board(promotion.board.index);
-		promotion.complete = board.stands_for(promotion.board.key) &&
-							 core::promote(*board, board::pool(), id, job.priority);
+		promotion.complete =
+			board.stands_for(promotion.board.key) && core::promote(*board, board::pool(), id, job.priority);
 	}
 	board::wake_claimers(promotion.board.index, 1);
 }
@@ -121,8 +121,7 @@ let_out_held_back(Promotion &promotion, core::Microseconds nap)
 	{
 		CHECK_FOR_INTERRUPTS();
 		core::HeldBack next{0, 0};
-		if (board::Locked board(promotion.board.index, LW_SHARED);
-			board.stands_for(promotion.board.key))
+		if (board::Locked board(promotion.board.index, LW_SHARED); board.stands_for(promotion.board.key))
 			next = core::next_held_back(*board, board::pool(), start, step);
 		if (next.id != 0)
 			let_out(promotion, next.id, watermark);
@@ -153,8 +152,7 @@ promote_due_of(catalog::Queue const &queue)
 core::Microseconds
 promote_due()
 {
-	return board::for_each_queue("promoting due jobs", promote_due_of,
-								 base::from_ms(base::settings.worker_naptime_ms));
+	return board::for_each_queue("promoting due jobs", promote_due_of, base::from_ms(base::settings.worker_naptime_ms));
 }
 
 } // namespace onceq::delivery

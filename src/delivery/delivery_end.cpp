@@ -33,8 +33,7 @@ void
 add_run(Rows &rows, core::LeasedIds const &ids, store::NewOutcome const &like)
 {
 	store::NewOutcome *const before = rows.count > 0 ? &rows.row[rows.count - 1] : nullptr;
-	bool const continues = before != nullptr && before->last_id + 1 == ids.first &&
-						   before->attempt == ids.attempt &&
+	bool const continues = before != nullptr && before->last_id + 1 == ids.first && before->attempt == ids.attempt &&
 						   core::segment_of(before->first_id) == core::segment_of(ids.last);
 	if (continues)
 	{
@@ -110,12 +109,12 @@ require_uncancelled(board::LeaseCopy const &lease)
 		return;
 	core::LeasedIds first{};
 	lease.runs().for_each(lease.cancelled, [&](core::LeasedIds const &ids) { first = first.first == 0 ? ids : first; });
-	ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
-					errmsg("job " INT64_FORMAT " of the lease was cancelled", first.first),
-					errdetail_plural("%d of its jobs was cancelled while lease " INT64_FORMAT " was held.",
-									 "%d of its jobs were cancelled while lease " INT64_FORMAT " was held.",
-									 lease.cancelled.size(), lease.cancelled.size(), lease.token),
-					errhint("Undo what was done for them, and end the others by their ids; onceq.cancelled() lists them.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_ONCEQ_LEASE_LOST), errmsg("job " INT64_FORMAT " of the lease was cancelled", first.first),
+			 errdetail_plural("%d of its jobs was cancelled while lease " INT64_FORMAT " was held.",
+							  "%d of its jobs were cancelled while lease " INT64_FORMAT " was held.",
+							  lease.cancelled.size(), lease.cancelled.size(), lease.token),
+			 errhint("Undo what was done for them, and end the others by their ids; onceq.cancelled() lists them.")));
 }
 
 int64
@@ -166,8 +165,7 @@ judge_failure(catalog::Queue const &queue, core::JobId id, int max_attempts, int
 	// Only who would be dead by now can have been redriven.
 	int const fresh = attempt < allowed ? attempt : attempt - store::read_history(queue.id, id).fresh_from;
 	failed.dead = fresh >= allowed || attempt >= core::attempt_max;
-	core::Microseconds const wait =
-		core::backoff_delay(queue.backoff, fresh, pg_prng_double(&pg_global_prng_state));
+	core::Microseconds const wait = core::backoff_delay(queue.backoff, fresh, pg_prng_double(&pg_global_prng_state));
 	failed.due = failed.dead || wait == 0 ? core::wall_always : now + wait;
 	return failed;
 }
@@ -236,8 +234,7 @@ ONCEQ_FUNCTION(onceq_nack)
 	FailedAttempt failed = judge_failure(queue, ids.first, max_attempts, ids.attempt, now);
 	if (!PG_ARGISNULL(3))
 	{
-		core::Microseconds const retry_in =
-			base::microseconds_of(PG_GETARG_INTERVAL_P(3), "retry_in", 0, delay_max);
+		core::Microseconds const retry_in = base::microseconds_of(PG_GETARG_INTERVAL_P(3), "retry_in", 0, delay_max);
 		failed.due = failed.dead || retry_in == 0 ? core::wall_always : now + retry_in;
 	}
 	fail_job(*lease, queue, job, failed, error_argument(fcinfo, 2));

@@ -27,7 +27,7 @@ constexpr int max_attempts_max = 1000;
 struct Options
 {
 	int priority;
-	core::Wall run_at; // wall_always: at once
+	core::Wall run_at;  // wall_always: at once
 	text *ordering_key; // nullptr: none
 	store::JobOptions own;
 };
@@ -127,15 +127,14 @@ jobs_of(FunctionCallInfo fcinfo, Options const &options, int &count)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many jobs in one call"),
 						errdetail("The call has %d jobs; at most %d are allowed.", count, enqueue_many_max)));
 	if (!PG_ARGISNULL(2) && headers.count != count)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("payloads and headers must have the same length")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("payloads and headers must have the same length")));
 	auto *const jobs = static_cast<store::NewJob *>(palloc(sizeof(store::NewJob) * Max(count, 1)));
 	for (int i = 0; i < count; i++)
 	{
 		if (payloads.is_null[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a payload must not be null"),
-					 errdetail("Element %d of payloads is null.", i + 1)));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a payload must not be null"),
+							errdetail("Element %d of payloads is null.", i + 1)));
 		bool const has_headers = headers.count > 0 && !headers.is_null[i];
 		jobs[i] = new_job(options, payloads.value[i], has_headers ? headers.value[i] : Datum{0}, has_headers);
 	}
@@ -164,8 +163,8 @@ ONCEQ_FUNCTION(onceq_enqueue)
 	Options options = options_of(fcinfo, 3);
 	options.ordering_key = ordering_key_argument(fcinfo, 9);
 	options.own = own_options(fcinfo, 10);
-	store::NewJob job = new_job(options, PG_GETARG_DATUM(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2),
-										  !PG_ARGISNULL(2));
+	store::NewJob job =
+		new_job(options, PG_GETARG_DATUM(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_DATUM(2), !PG_ARGISNULL(2));
 	Unique unique;
 	core::JobId const id =
 		unique_argument(fcinfo, 6, queue, unique) ? enqueue_unique(queue, unique, job) : insert_job(queue, job);

@@ -29,7 +29,7 @@ constinit core::Monotonic pause_until = core::monotonic_always; // of the worker
 // What a worker found of a lease in passing it over.
 struct Glance
 {
-	bool mine;       // a queue of this database
+	bool mine; // a queue of this database
 	bool over;
 	core::Monotonic deadline;
 };
@@ -42,10 +42,8 @@ glance_at(core::LeaseSlot const &lease, core::Monotonic now)
 		return glance;
 	core::LeaseState const state = lease.state.load(std::memory_order_relaxed);
 	glance.deadline = core::Monotonic{lease.deadline.load(std::memory_order_relaxed)};
-	glance.over = state == core::LeaseState::lost ||
-				  (state == core::LeaseState::held && glance.deadline <= now);
-	glance.mine =
-		board::handle_of(lease.board.load(std::memory_order_relaxed)).key.database == MyDatabaseId;
+	glance.over = state == core::LeaseState::lost || (state == core::LeaseState::held && glance.deadline <= now);
+	glance.mine = board::handle_of(lease.board.load(std::memory_order_relaxed)).key.database == MyDatabaseId;
 	return glance;
 }
 
@@ -86,8 +84,7 @@ core::Wall
 after_restart(core::Wall due, core::Wall now)
 {
 	double const spread = static_cast<double>(base::from_ms(base::settings.restart_spread_ms));
-	auto const wait =
-		static_cast<core::Microseconds>(spread * pg_prng_double(&pg_global_prng_state));
+	auto const wait = static_cast<core::Microseconds>(spread * pg_prng_double(&pg_global_prng_state));
 	return wait == 0 ? due : Max(due, now) + wait;
 }
 
@@ -98,8 +95,7 @@ expire_job(Expiry &expiry, core::JobId id, int max_attempts)
 	core::JobSet job{};
 	job.add(number);
 	expiry.seen.add(number);
-	FailedAttempt failed =
-		judge_failure(expiry.queue, id, max_attempts, expiry.run.attempt, expiry.now);
+	FailedAttempt failed = judge_failure(expiry.queue, id, max_attempts, expiry.run.attempt, expiry.now);
 	if (expiry.lease.holder.process == 0 && !failed.dead)
 		failed.due = after_restart(failed.due, expiry.now);
 	fail_job(expiry.lease, expiry.queue, job, failed, expiry.detail);

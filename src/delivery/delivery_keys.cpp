@@ -85,10 +85,9 @@ check_turn(Walk &walk, void *argument)
 	TurnWalk &mine = *static_cast<TurnWalk *>(argument);
 	board::Locked board(walk.board.index);
 	// Without the lease the claim will fail: the queue was dropped.
-	mine.turn = core::owns(mine.lease, mine.token)
-					? core::check_turn(*board, board::pool(), mine.lease, mine.number, mine.id, mine.walk, walk.job,
-									   walk.count)
-					: core::Turn::busy;
+	mine.turn = core::owns(mine.lease, mine.token) ? core::check_turn(*board, board::pool(), mine.lease, mine.number,
+																	  mine.id, mine.walk, walk.job, walk.count)
+												   : core::Turn::busy;
 	return mine.turn == core::Turn::granted;
 }
 
@@ -274,7 +273,8 @@ look_at_keys(catalog::Queue const &queue, board::Handle const &handle, int at_mo
 		PendingLook pending{handle, {}, 0};
 		{
 			board::Locked board(handle.index);
-			if (!board.stands_for(handle.key) || !core::begin_look(*board, board::pool(), key_limit(queue), pending.look))
+			if (!board.stands_for(handle.key) ||
+				!core::begin_look(*board, board::pool(), key_limit(queue), pending.look))
 				break;
 			pending.last = board->next_id - 1;
 		}

@@ -36,8 +36,7 @@ void
 require_holder(board::LeaseCopy const &lease)
 {
 	if (lease.holder.role != GetUserId() && !base::is_member("onceq_admin"))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("the lease was granted to another role"),
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("the lease was granted to another role"),
 						errdetail("Its token is " INT64_FORMAT ".", lease.token)));
 }
 
@@ -57,8 +56,7 @@ jobs_argument(FunctionCallInfo fcinfo, int number, board::LeaseCopy const &lease
 void
 raise_lease_lost(core::Token token)
 {
-	ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
-					errmsg("the lease is not held"),
+	ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST), errmsg("the lease is not held"),
 					errdetail("Lease " INT64_FORMAT " has ended, has expired, or was never granted.", token),
 					errhint("The job is delivered again if it is unfinished; onceq.job() tells.")));
 	pg_unreachable();
@@ -83,8 +81,7 @@ require_available(board::LeaseCopy const &lease, core::JobId id)
 {
 	int const job = lease.runs().job_of(id);
 	if (job < 0 || !lease.jobs.contains(job))
-		ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST),
-						errmsg("job " INT64_FORMAT " is not held by the lease", id),
+		ereport(ERROR, (errcode(ERRCODE_ONCEQ_LEASE_LOST), errmsg("job " INT64_FORMAT " is not held by the lease", id),
 						errdetail("It has ended, or is not of lease " INT64_FORMAT ".", lease.token)));
 	return job;
 }
@@ -125,8 +122,7 @@ ONCEQ_FUNCTION(onceq_extend)
 	catalog::Queue queue;
 	look_up_lease(PG_GETARG_INT64(0), *held, queue);
 	catalog::require_privilege(queue, catalog::may_claim);
-	core::Microseconds const span =
-		PG_ARGISNULL(1) ? held->holder.span : lease_argument(fcinfo, 1);
+	core::Microseconds const span = PG_ARGISNULL(1) ? held->holder.span : lease_argument(fcinfo, 1);
 	core::Monotonic const now = base::now_monotonic();
 	core::Monotonic deadline = now;
 	Stops stops{};

@@ -167,10 +167,9 @@ redrive_one(Redrive &redrive, core::JobId id)
 		raise_in_other_hands(id);
 	store::History const history = store::read_history(redrive.queue.id, id);
 	if (history.any && history.last == store::Outcome::dead && history.failed_attempts >= core::attempt_max)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("job " INT64_FORMAT " has been tried too often", id),
-						errdetail("A job can have %d attempts at most.", core::attempt_max),
-						errhint("Enqueue a new job.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("job " INT64_FORMAT " has been tried too often", id),
+				 errdetail("A job can have %d attempts at most.", core::attempt_max), errhint("Enqueue a new job.")));
 }
 
 } // namespace

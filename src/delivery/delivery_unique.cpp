@@ -25,7 +25,7 @@ constexpr core::Microseconds between_looks = 1000;
 
 enum class Has
 {
-	nobody, // the key, or it is there for the taking: the last job is finished and its time is over
+	nobody,     // the key, or it is there for the taking: the last job is finished and its time is over
 	finished,   // a finished job, for some time yet
 	own,        // a job that this transaction enqueued
 	committing, // a job whose transaction has committed, but not told the board yet
@@ -78,8 +78,7 @@ void
 require_visible(store::KeyRow const &row)
 {
 	if (IsolationUsesXactSnapshot() && TransactionIdIsNormal(row.xmin) &&
-		!TransactionIdIsCurrentTransactionId(row.xmin) &&
-		XidInMVCCSnapshot(row.xmin, GetTransactionSnapshot()))
+		!TransactionIdIsCurrentTransactionId(row.xmin) && XidInMVCCSnapshot(row.xmin, GetTransactionSnapshot()))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not serialize access due to a concurrent enqueue under the "
 							   "same unique key"),
@@ -158,14 +157,12 @@ enqueue_locked(Attempt const &attempt, Has has, store::KeyRow const &row, store:
 		board::withdraw_at_commit(attempt.board, row.job);
 		replace_job(attempt, row.job, job);
 	}
-	else if (has == Has::waiting &&
-			 board::seize_job_if(attempt.queue, row.job, is_available, was) != nullptr)
+	else if (has == Has::waiting && board::seize_job_if(attempt.queue, row.job, is_available, was) != nullptr)
 		replace_job(attempt, row.job, job);
 	else
 		return Verdict::again;
 	core::Microseconds const span = attempt.unique.span;
-	store::write_key(attempt.unique.key, row, job.id,
-					 span > 0 ? base::now_wall() + span : core::wall_always);
+	store::write_key(attempt.unique.key, row, job.id, span > 0 ? base::now_wall() + span : core::wall_always);
 	FAULT_POINT("unique: after write");
 	return Verdict::added;
 }
@@ -191,10 +188,8 @@ key_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue)
 	text const *const key = PG_GETARG_TEXT_PP(number);
 	int const length = static_cast<int>(VARSIZE_ANY_EXHDR(key));
 	if (length < 1 || length > store::unique_key_length_max)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("unique_key is too short or too long"),
-						errdetail("It has %d bytes; 1 to %d are allowed.", length,
-								  store::unique_key_length_max),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unique_key is too short or too long"),
+						errdetail("It has %d bytes; 1 to %d are allowed.", length, store::unique_key_length_max),
 						errhint("Use a hash of what is longer.")));
 	return {queue.id, key};
 }
@@ -216,9 +211,9 @@ unique_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue
 	else
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("unique_mode must be 'skip', 'replace' or 'debounce'")));
-	unique.span = PG_ARGISNULL(number + 2) ? 0
-										   : base::microseconds_of(PG_GETARG_INTERVAL_P(number + 2),
-																   "unique_for", 0, delay_max);
+	unique.span = PG_ARGISNULL(number + 2)
+					  ? 0
+					  : base::microseconds_of(PG_GETARG_INTERVAL_P(number + 2), "unique_for", 0, delay_max);
 	return true;
 }
 

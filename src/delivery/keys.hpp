@@ -24,8 +24,8 @@ dead_jobs_block(catalog::Queue const &queue)
 }
 
 // A job of this provisional lease, the number-th, has a key: whether it may be handed over.
-core::Turn take_turn(catalog::Queue const &queue, board::Handle const &board, core::LeaseSlot &lease,
-					 core::Token token, int number, store::Job const &job);
+core::Turn take_turn(catalog::Queue const &queue, board::Handle const &board, core::LeaseSlot &lease, core::Token token,
+					 int number, store::Job const &job);
 
 // Looks who is next of at most so many keys of which a job has ended. Returns how many it looked at.
 int look_at_keys(catalog::Queue const &queue, board::Handle const &board, int at_most);

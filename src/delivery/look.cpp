@@ -11,7 +11,8 @@ namespace onceq::delivery {
 
 namespace {
 
-enum JobInfoColumn {
+enum JobInfoColumn
+{
 	info_queue,
 	info_id,
 	info_state,
@@ -176,8 +177,7 @@ fill_running(Filler &filler, Live const &live)
 // The state of a job that neither waits nor runs: finished, unless its commit's callback is still to
 // come, or this is a standby, which knows no leases.
 char const *
-fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::History const &history,
-			  core::Wall due)
+fill_finished(Filler &filler, Looker &looker, store::Job const &job, store::History const &history, core::Wall due)
 {
 	if (history.is_finished())
 	{

@@ -101,8 +101,7 @@ next_live(Listing const &listing, core::JobId start)
 void
 list_live(Listing &listing, core::JobId after)
 {
-	for (core::JobId id = next_live(listing, after + 1); id != 0 && listing.left > 0;
-		 id = next_live(listing, id + 1))
+	for (core::JobId id = next_live(listing, after + 1); id != 0 && listing.left > 0; id = next_live(listing, id + 1))
 		store::read_jobs(listing.looker.queue.id, id, id, visit_listed, &listing);
 }
 
@@ -200,9 +199,9 @@ ONCEQ_FUNCTION(onceq_jobs)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("count is out of range"),
 						errdetail("It must be between 1 and %d.", jobs_max)));
 	core::JobId const after = Max(PG_GETARG_INT64(2), int64{0});
-	bool const live = listing.state != nullptr &&
-					  (strcmp(listing.state, "scheduled") == 0 || strcmp(listing.state, "ready") == 0 ||
-					   strcmp(listing.state, "running") == 0);
+	bool const live =
+		listing.state != nullptr && (strcmp(listing.state, "scheduled") == 0 || strcmp(listing.state, "ready") == 0 ||
+									 strcmp(listing.state, "running") == 0);
 	if (live && !RecoveryInProgress())
 		list_live(listing, after);
 	else if (listing.state != nullptr && strcmp(listing.state, "dead") == 0)

@@ -21,8 +21,7 @@ void fail_job(board::LeaseCopy const &lease, catalog::Queue const &queue, core::
 			  FailedAttempt const &failed, text const *detail);
 
 // The job has died: the queue's dead_letter_queue, if it has one, gets a copy when the transaction commits.
-void send_dead_letter(catalog::Queue const &queue, core::JobId id, int attempt, char const *worker,
-					  text const *error);
+void send_dead_letter(catalog::Queue const &queue, core::JobId id, int attempt, char const *worker, text const *error);
 
 // Appends rows in the order of ids, segment by segment.
 void append_by_segment(int32 queue, store::NewOutcome const *row, int count);

@@ -254,10 +254,24 @@ all_jobs(int count)
 Selection
 selection_argument(FunctionCallInfo fcinfo, int first, catalog::Queue const &queue)
 {
-	enum { ids, first_id, last_id, enqueued_after, enqueued_before, priority, ordering_key, payload, headers, error_like, count };
+	enum
+	{
+		ids,
+		first_id,
+		last_id,
+		enqueued_after,
+		enqueued_before,
+		priority,
+		ordering_key,
+		payload,
+		headers,
+		error_like,
+		count
+	};
 	auto const given = [&](int number) { return !PG_ARGISNULL(first + number); };
 
-	Selection selection = all_jobs(ranged_argument(fcinfo, first + count, "count", selection_count_max, selection_count_max));
+	Selection selection =
+		all_jobs(ranged_argument(fcinfo, first + count, "count", selection_count_max, selection_count_max));
 	if (given(ids))
 		take_ids(fcinfo, first + ids, selection);
 	if (given(first_id))

@@ -55,8 +55,8 @@ bool selects(Selection const &selection, catalog::Queue const &queue, core::JobI
 // Calls change for the selected jobs by ascending id, until it has changed as many as are asked for; returns how
 // many it did. What it allocates is freed after each job.
 using ChangeJob = bool (*)(core::JobId id, void *argument);
-int64 change_unfinished(catalog::Queue const &queue, States const &states, Selection const &selection,
-						ChangeJob change, void *argument);
+int64 change_unfinished(catalog::Queue const &queue, States const &states, Selection const &selection, ChangeJob change,
+						void *argument);
 // Of the ids given only; their states are left to change.
 int64 change_listed(catalog::Queue const &queue, Selection const &selection, ChangeJob change, void *argument);
 

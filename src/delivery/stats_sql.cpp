@@ -25,8 +25,7 @@ may_see(catalog::Queue const &queue)
 {
 	return pg_class_aclcheck(queue.anchor, GetUserId(),
 							 ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE) == ACLCHECK_OK ||
-		   base::is_member("onceq_monitor") || base::is_member("onceq_operator") ||
-		   base::is_member("onceq_admin");
+		   base::is_member("onceq_monitor") || base::is_member("onceq_operator") || base::is_member("onceq_admin");
 }
 
 Datum

@@ -10,7 +10,7 @@ namespace onceq::delivery {
 // holds() returns bigint: how often this session has held the lock of a board
 ONCEQ_FUNCTION(onceq_test_holds)
 {
-	(void) fcinfo;
+	(void)fcinfo;
 	PG_RETURN_INT64(board::holds_so_far());
 }
 

@@ -27,8 +27,7 @@ struct Unique
 store::UniqueKey key_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue);
 
 // The arguments unique_key, unique_mode and unique_for, which follow each other. false: no unique_key.
-bool unique_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue,
-					 Unique &unique);
+bool unique_argument(FunctionCallInfo fcinfo, int number, catalog::Queue const &queue, Unique &unique);
 
 // Adds the job, unless another one keeps the key; 0: it does. Waits for open transactions that use the key.
 // Raises 40001 under a fixed snapshot that does not see the other one.

@@ -51,8 +51,7 @@ is_stale(int32 queue, store::KeyRow const &row, void *argument)
 		return false; // the rows of a dropped queue go with it
 	{
 		board::Locked board(walk.board.index, LW_SHARED);
-		if (!board.stands_for(walk.board.key) ||
-			board->map.state(board::pool(), row.job) != core::JobState::none)
+		if (!board.stands_for(walk.board.key) || board->map.state(board::pool(), row.job) != core::JobState::none)
 			return false;
 	}
 	store::History const history = store::read_history(queue, row.job);

@@ -103,8 +103,7 @@ sleep_span(ClaimRequest const &request)
 
 // Returns the number of the queue that it claimed from; none: there was no job until the deadline.
 int
-claim_waiting(FunctionCallInfo fcinfo, ClaimRequest &request, board::Waiter &waiter,
-			  core::Monotonic deadline)
+claim_waiting(FunctionCallInfo fcinfo, ClaimRequest &request, board::Waiter &waiter, core::Monotonic deadline)
 {
 	for (;;)
 	{

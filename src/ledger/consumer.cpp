@@ -64,10 +64,9 @@ add_consumer(HeapTuple row, TupleDesc desc, void *argument)
 	bool nulls[consumer_column_count];
 	catalog::deform(row, desc, consumer_column_count, values, nulls);
 	Interval const *const retention = DatumGetIntervalP(values[consumer_retention - 1]);
-	consumers.consumer[consumers.count++] = {
-		DatumGetInt32(values[consumer_id - 1]), !nulls[consumer_dropped_at - 1],
-		base::microseconds_of(retention, "retention", PG_INT64_MIN, PG_INT64_MAX),
-		DatumGetTextPCopy(values[consumer_name - 1])};
+	consumers.consumer[consumers.count++] = {DatumGetInt32(values[consumer_id - 1]), !nulls[consumer_dropped_at - 1],
+											 base::microseconds_of(retention, "retention", PG_INT64_MIN, PG_INT64_MAX),
+											 DatumGetTextPCopy(values[consumer_name - 1])};
 	return true;
 }
 
@@ -92,9 +91,8 @@ require_privilege(text const *name, int32 consumer, Oid table, AclMode privilege
 	if (!is_missing && pg_class_aclcheck_ext(table, GetUserId(), privilege, &is_missing) == ACLCHECK_OK)
 		return;
 	if (is_missing)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table \"onceq_data.c%d\" does not exist", consumer),
-				 errdetail("It carries the privileges of consumer \"%s\".", text_to_cstring(name))));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table \"onceq_data.c%d\" does not exist", consumer),
+						errdetail("It carries the privileges of consumer \"%s\".", text_to_cstring(name))));
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("permission denied for consumer \"%s\"", text_to_cstring(name)),
 					errdetail("This needs %s on table onceq_data.c%d.", name_of(privilege), consumer),
@@ -147,12 +145,11 @@ void
 require_consumer_name(text const *name)
 {
 	if (!core::is_queue_name({VARDATA_ANY(name), static_cast<Size>(VARSIZE_ANY_EXHDR(name))}))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("this cannot be the name of a consumer"),
-				 errdetail("A name is 1 to %d characters long, begins with a letter a to z, and goes on with"
-						   " letters a to z, digits, \"_\", \".\" or \"-\".",
-						   core::queue_name_length_max),
-				 errhint("Choose another name, such as \"billing\".")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("this cannot be the name of a consumer"),
+						errdetail("A name is 1 to %d characters long, begins with a letter a to z, and goes on with"
+								  " letters a to z, digits, \"_\", \".\" or \"-\".",
+								  core::queue_name_length_max),
+						errhint("Choose another name, such as \"billing\".")));
 }
 
 int32
@@ -160,8 +157,7 @@ find_consumer(text const *name)
 {
 	int32 id = 0;
 	base::RelationScope const table(catalog::catalog_oid("consumer"), AccessShareLock);
-	catalog::scan_rows(table, "consumer_name", consumer_name, F_TEXTEQ, PointerGetDatum(name), take_live_id,
-					   &id);
+	catalog::scan_rows(table, "consumer_name", consumer_name, F_TEXTEQ, PointerGetDatum(name), take_live_id, &id);
 	return id;
 }
 

@@ -72,9 +72,8 @@ ONCEQ_FUNCTION(onceq_create_consumer)
 		create_privileges(id);
 	else
 		ereport(PG_GETARG_BOOL(2) ? NOTICE : ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("consumer \"%s\" already exists%s", text_to_cstring(name),
-						PG_GETARG_BOOL(2) ? ", skipping" : "")));
+				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("consumer \"%s\" already exists%s", text_to_cstring(name),
+														   PG_GETARG_BOOL(2) ? ", skipping" : "")));
 	PG_RETURN_VOID();
 }
 
@@ -85,8 +84,8 @@ ONCEQ_FUNCTION(onceq_alter_consumer)
 	catalog::require_administrator("alter a consumer");
 	catalog::Parameter const retention = retention_argument(fcinfo);
 	require_argument(fcinfo, 0, "consumer");
-	change_consumer(PG_GETARG_TEXT_PP(0), "UPDATE onceq.consumer SET retention = $2 WHERE id = $1 AND dropped_at IS NULL",
-					retention);
+	change_consumer(PG_GETARG_TEXT_PP(0),
+					"UPDATE onceq.consumer SET retention = $2 WHERE id = $1 AND dropped_at IS NULL", retention);
 	PG_RETURN_VOID();
 }
 

@@ -25,23 +25,18 @@ constinit Plan mark_one{
 	nullptr};
 
 // In the order of the array: so two calls take what they have in common in the same order.
-constinit Plan mark_many{
-	"INSERT INTO onceq.processed_event (processed_at, consumer_id, event_id, topic)"
-	" SELECT $1, $2, id, $4 FROM unnest($3) WITH ORDINALITY u (id, place) ORDER BY place"
-	" ON CONFLICT (consumer_id, event_id) DO NOTHING RETURNING event_id",
-	4,
-	{TIMESTAMPTZOID, INT4OID, TEXTARRAYOID, TEXTOID},
-	nullptr};
-
-constinit Plan look_up{"SELECT FROM onceq.processed_event WHERE consumer_id = $1 AND event_id = $2",
-					   2,
-					   {INT4OID, TEXTOID},
-					   nullptr};
-
-constinit Plan take_back{"DELETE FROM onceq.processed_event WHERE consumer_id = $1 AND event_id = $2",
-						 2,
-						 {INT4OID, TEXTOID},
+constinit Plan mark_many{"INSERT INTO onceq.processed_event (processed_at, consumer_id, event_id, topic)"
+						 " SELECT $1, $2, id, $4 FROM unnest($3) WITH ORDINALITY u (id, place) ORDER BY place"
+						 " ON CONFLICT (consumer_id, event_id) DO NOTHING RETURNING event_id",
+						 4,
+						 {TIMESTAMPTZOID, INT4OID, TEXTARRAYOID, TEXTOID},
 						 nullptr};
+
+constinit Plan look_up{
+	"SELECT FROM onceq.processed_event WHERE consumer_id = $1 AND event_id = $2", 2, {INT4OID, TEXTOID}, nullptr};
+
+constinit Plan take_back{
+	"DELETE FROM onceq.processed_event WHERE consumer_id = $1 AND event_id = $2", 2, {INT4OID, TEXTOID}, nullptr};
 
 Datum
 event_argument(FunctionCallInfo fcinfo)
@@ -109,8 +104,7 @@ compare_ids(Datum left, Datum right)
 	text const *const b = DatumGetTextPP(right);
 	int const length = Min(VARSIZE_ANY_EXHDR(a), VARSIZE_ANY_EXHDR(b));
 	int const order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), length);
-	return order != 0 ? order
-					  : static_cast<int>(VARSIZE_ANY_EXHDR(a)) - static_cast<int>(VARSIZE_ANY_EXHDR(b));
+	return order != 0 ? order : static_cast<int>(VARSIZE_ANY_EXHDR(a)) - static_cast<int>(VARSIZE_ANY_EXHDR(b));
 }
 
 int
@@ -140,9 +134,8 @@ events_argument(FunctionCallInfo fcinfo)
 	int count;
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &ids, &nulls, &count);
 	if (count > once_many_max)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many events in one call"),
-				 errdetail("The call has %d events; at most %d are allowed.", count, once_many_max)));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many events in one call"),
+						errdetail("The call has %d events; at most %d are allowed.", count, once_many_max)));
 	Batch const batch{static_cast<Event *>(palloc(sizeof(Event) * Max(count, 1))), count};
 	for (int i = 0; i < count; i++)
 	{

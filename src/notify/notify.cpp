@@ -60,8 +60,7 @@ set_latch_of(uint32 procno) noexcept
 
 } // namespace
 
-constinit base::ShmemItem const shmem_item = {"onceq_workers", size, initialise, attach_memory,
-											  base::one_lock};
+constinit base::ShmemItem const shmem_item = {"onceq_workers", size, initialise, attach_memory, base::one_lock};
 
 LWLock *
 table_lock()

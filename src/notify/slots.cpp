@@ -84,8 +84,7 @@ back_off(Slot &slot, core::Backoff const &backoff) noexcept
 {
 	slot.failures++;
 	slot.next_start =
-		base::now_monotonic() +
-		core::backoff_delay(backoff, slot.failures, pg_prng_double(&pg_global_prng_state));
+		base::now_monotonic() + core::backoff_delay(backoff, slot.failures, pg_prng_double(&pg_global_prng_state));
 	enter(slot, SlotState::wanted);
 }
 

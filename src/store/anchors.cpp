@@ -74,8 +74,7 @@ Anchor::Anchor(Relation outcomes, core::JobId first_id, BlockNumber block)
 	uint64 const found = hints[place_].load(std::memory_order_relaxed);
 	uint64 const anchor = found & block_mask;
 	bool const is_ours = found >> (block_bits + count_bits) == owner && found != 0;
-	is_needed_ = !is_ours || block + anchor_reach_back < anchor ||
-				 block >= anchor + (anchor_reach - anchor_reach_back);
+	is_needed_ = !is_ours || block + anchor_reach_back < anchor || block >= anchor + (anchor_reach - anchor_reach_back);
 	uint64 const count = is_ours ? found >> block_bits & count_mask : 0;
 	hint_ = count < anchors_max && block <= block_mask
 				? owner << (block_bits + count_bits) | (count + 1) << block_bits | block

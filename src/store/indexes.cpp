@@ -21,8 +21,8 @@ Index::insert(Relation heap, ItemPointer tid, Keys const &keys)
 	if (relation_ == nullptr)
 		open();
 	bool nulls[index_keys_max] = {};
-	index_insert(relation_, const_cast<Datum *>(keys.data()), nulls, tid, heap, info_->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-				 false, info_);
+	index_insert(relation_, const_cast<Datum *>(keys.data()), nulls, tid, heap,
+				 info_->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info_);
 }
 
 void
@@ -79,8 +79,7 @@ OtherIndexes::open(Oid oid)
 		index_close(relation, NoLock);
 		return;
 	}
-	ExprState *const predicate =
-		info->ii_Predicate != NIL ? ExecPrepareQual(info->ii_Predicate, estate_) : nullptr;
+	ExprState *const predicate = info->ii_Predicate != NIL ? ExecPrepareQual(info->ii_Predicate, estate_) : nullptr;
 	other_[count_++] = {relation, info, predicate};
 }
 

@@ -75,8 +75,7 @@ class TableScan : base::NotCopyable
 	TupleTableSlot *
 	next()
 	{
-		return scan_ != nullptr && table_scan_getnextslot(scan_, ForwardScanDirection, slot_) ? slot_
-																							   : nullptr;
+		return scan_ != nullptr && table_scan_getnextslot(scan_, ForwardScanDirection, slot_) ? slot_ : nullptr;
 	}
 
 	// The same without the slot, which costs more than finding the row. Valid until the next one.
@@ -101,8 +100,7 @@ class TableScan : base::NotCopyable
 class IndexScan : base::NotCopyable
 {
   public:
-	IndexScan(int32 queue, core::SegmentNumber segment, Oid Tables::*table, Oid Tables::*index,
-			  Wait wait = Wait::yes)
+	IndexScan(int32 queue, core::SegmentNumber segment, Oid Tables::*table, Oid Tables::*index, Wait wait = Wait::yes)
 	{
 		OpenTable const opened = open_table(queue, segment, table, AccessShareLock, wait);
 		Oid const oid = opened.tables.*index;

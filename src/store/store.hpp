@@ -23,12 +23,13 @@ namespace onceq::store {
 
 // ---- segments (store_segment.cpp)
 
-enum class Outcome : char {
+enum class Outcome : char
+{
 	acked = 'a',
 	failed = 'f', // attempt failed; due again at due_at, or at once if null
 	dead = 'd',
 	cancelled = 'c',
-	redriven = 'r', // dead no longer: due again at due_at, or at once if null
+	redriven = 'r',    // dead no longer: due again at due_at, or at once if null
 	rescheduled = 's', // due at due_at, or at once if null, whatever was said before
 };
 
@@ -36,8 +37,8 @@ struct Segment
 {
 	core::SegmentNumber number;
 	core::Wall created_at;
-	core::Wall sealed_at;  // wall_never: open
-	core::Wall drained_at; // wall_never: has unfinished jobs
+	core::Wall sealed_at;       // wall_never: open
+	core::Wall drained_at;      // wall_never: has unfinished jobs
 	core::JobId archived_below; // jobs of lower ids were copied to the queue's archive
 	core::Wall archived_at;     // wall_never: not all of them yet
 };
@@ -133,7 +134,11 @@ struct Tables
 // The oids of a segment, from a small cache; jobs is InvalidOid when there is no such segment.
 Tables find_tables(int32 queue, core::SegmentNumber number);
 
-enum class Wait : bool { no, yes };
+enum class Wait : bool
+{
+	no,
+	yes
+};
 
 // A table of a segment, and the segment's oids as they are under the table's lock: REINDEX CONCURRENTLY
 // replaces an index by a new one, but takes the old one away from nobody who holds that lock.
@@ -145,8 +150,7 @@ struct OpenTable
 
 // The lock is kept until the transaction ends. Of a segment that is gone: the table of stragglers, but not
 // to append jobs to.
-OpenTable open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE mode,
-					 Wait wait = Wait::yes);
+OpenTable open_table(int32 queue, core::SegmentNumber number, Oid Tables::*table, LOCKMODE mode, Wait wait = Wait::yes);
 
 // ---- append (store_append.cpp)
 
@@ -157,7 +161,7 @@ struct NewJob
 	Datum headers;
 	bool has_headers;
 	int priority;
-	core::Wall run_at; // wall_always: at once
+	core::Wall run_at;  // wall_always: at once
 	text *ordering_key; // nullptr: none
 	JobOptions options;
 };
@@ -175,9 +179,9 @@ struct NewOutcome
 	Outcome outcome;
 	int attempt;
 	core::Wall due_at = core::wall_always; // none, or at once; wall_never: dead, and blocks its ordering key
-	char const *worker; // nullptr or empty: none
-	text const *detail; // nullptr: none; at most detail_length_max bytes are kept
-	core::Wall at = core::wall_always; // wall_always: now
+	char const *worker;                    // nullptr or empty: none
+	text const *detail;                    // nullptr: none; at most detail_length_max bytes are kept
+	core::Wall at = core::wall_always;     // wall_always: now
 };
 
 void append_outcomes(int32 queue, NewOutcome const *outcome, int count);
@@ -206,8 +210,7 @@ struct Job
 // returns false.
 // Wait::no: reads nothing if somebody has locked the table or its index.
 using VisitJob = bool (*)(Job const &job, void *argument);
-void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument,
-			   Wait wait = Wait::yes);
+void read_jobs(int32 queue, core::JobId first, core::JobId last, VisitJob visit, void *argument, Wait wait = Wait::yes);
 
 // What the state of a job follows from.
 struct JobHead
@@ -227,8 +230,8 @@ void read_jobs_in(int32 queue, core::SegmentNumber tables, core::JobId first, co
 
 // The jobs of an ordering key with ids first … last in one segment, by id, as read_jobs finds them.
 using VisitKeyedJob = bool (*)(core::JobId id, int priority, void *argument);
-void read_jobs_of_key(int32 queue, core::SegmentNumber segment, core::KeyHash key, core::JobId first,
-					  core::JobId last, VisitKeyedJob visit, void *argument);
+void read_jobs_of_key(int32 queue, core::SegmentNumber segment, core::KeyHash key, core::JobId first, core::JobId last,
+					  VisitKeyedJob visit, void *argument);
 
 // nullptr: no_key.
 core::KeyHash hash_of_key(text const *ordering_key);
@@ -241,9 +244,9 @@ struct History
 	core::Wall due_at;   // of its next attempt; wall_always: at once
 	Outcome last;        // dead or cancelled: finished; else failed or redriven
 	bool any;
-	core::Wall at;       // of the last outcome
-	text *worker;        // of the last attempt; palloc'd; nullptr: unknown
-	text *detail;        // of the last attempt that failed, or why it was cancelled; palloc'd; nullptr: none
+	core::Wall at; // of the last outcome
+	text *worker;  // of the last attempt; palloc'd; nullptr: unknown
+	text *detail;  // of the last attempt that failed, or why it was cancelled; palloc'd; nullptr: none
 
 	bool
 	is_finished() const

@@ -25,12 +25,11 @@ class Table : base::NotCopyable
 		: open_(open_table(queue, core::segment_of(id), table, RowExclusiveLock))
 	{
 		if (open_.table == nullptr)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-							errmsg("the queue does not exist any more"),
-							errdetail("The segment of job " INT64_FORMAT " of queue %d was dropped.",
-									  id, queue)));
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the queue does not exist any more"),
+							errdetail("The segment of job " INT64_FORMAT " of queue %d was dropped.", id, queue)));
 		if (RelationGetNumberOfAttributes(open_.table) != columns)
-			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("table \"%s\" was altered", RelationGetRelationName(open_.table)),
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+							errmsg("table \"%s\" was altered", RelationGetRelationName(open_.table)),
 							errhint("Undo the change, or restore the database from a backup.")));
 	}
 	~Table() { table_close(open_.table, NoLock); } // on ERROR: the resource owner closes it
@@ -94,8 +93,7 @@ class Batch : base::NotCopyable
 {
   public:
 	Batch(Relation heap, int capacity)
-		: context_(
-			  AllocSetContextCreate(CurrentMemoryContext, "onceq append", ALLOCSET_DEFAULT_SIZES)),
+		: context_(AllocSetContextCreate(CurrentMemoryContext, "onceq append", ALLOCSET_DEFAULT_SIZES)),
 		  tuples_(AllocSetContextCreate(context_, "onceq append tuples", ALLOCSET_DEFAULT_SIZES)),
 		  bulk_(GetBulkInsertState()), heap_(heap), capacity_(capacity)
 	{
@@ -165,13 +163,14 @@ append_jobs(int32 queue, NewJob const *job, int count)
 		if (added.run_at != core::wall_always)
 			by_due.insert(heap, tid, TimestampTzGetDatum(added.run_at.us));
 		if (added.ordering_key != nullptr)
-			by_key.insert(heap, tid, {Int64GetDatum(static_cast<int64>(hash_of_key(added.ordering_key))), Int64GetDatum(added.id)});
+			by_key.insert(
+				heap, tid,
+				{Int64GetDatum(static_cast<int64>(hash_of_key(added.ordering_key))), Int64GetDatum(added.id)});
 	};
 
 	if (count == 1)
 	{
-		HeapTuple const tuple =
-			form_job(RelationGetDescr(static_cast<Relation>(heap)), job[0], now);
+		HeapTuple const tuple = form_job(RelationGetDescr(static_cast<Relation>(heap)), job[0], now);
 		heap_insert(heap, tuple, command, 0, nullptr);
 		add_to_indexes(&tuple->t_self, job[0]);
 		others.insert(tuple);
@@ -203,7 +202,8 @@ append_outcomes(int32 queue, NewOutcome const *outcome, int count)
 	Index by_id(heap.segment().outcomes_by_id);
 	Index by_ack(heap.segment().outcomes_by_ack);
 	Index by_due(heap.segment().outcomes_by_due);
-	OtherIndexes others(heap, {heap.segment().outcomes_by_id, heap.segment().outcomes_by_ack, heap.segment().outcomes_by_due});
+	OtherIndexes others(
+		heap, {heap.segment().outcomes_by_id, heap.segment().outcomes_by_ack, heap.segment().outcomes_by_due});
 	for (int i = 0; i < count; i++)
 	{
 		HeapTuple const tuple = form_outcome(desc, outcome[i], now);
@@ -229,8 +229,7 @@ append_result(int32 queue, core::JobId id, Datum result)
 	Table const heap(queue, id, &Tables::results, result_column_count);
 	Datum values[result_column_count] = {Int64GetDatum(id), result};
 	bool nulls[result_column_count] = {};
-	HeapTuple const tuple =
-		heap_form_tuple(RelationGetDescr(static_cast<Relation>(heap)), values, nulls);
+	HeapTuple const tuple = heap_form_tuple(RelationGetDescr(static_cast<Relation>(heap)), values, nulls);
 	heap_insert(heap, tuple, GetCurrentCommandId(true), 0, nullptr);
 	Index(heap.segment().results_by_id).insert(heap, &tuple->t_self, Int64GetDatum(id));
 	OtherIndexes(heap, {heap.segment().results_by_id}).insert(tuple);

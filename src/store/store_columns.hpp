@@ -8,20 +8,22 @@
 namespace onceq::store {
 
 // onceq_data.j<queue>_<segment>
-enum JobColumn : AttrNumber {
-	job_id = 1,           // bigint NOT NULL
-	job_enqueued_at,      // timestamptz NOT NULL
-	job_run_at,           // timestamptz; null: at once
-	job_priority,         // smallint; null: 0
-	job_ordering_key,     // text; null: none
-	job_options,          // jsonb, see job_options.hpp; null: none
-	job_payload,          // jsonb NOT NULL
-	job_headers,          // jsonb
+enum JobColumn : AttrNumber
+{
+	job_id = 1,       // bigint NOT NULL
+	job_enqueued_at,  // timestamptz NOT NULL
+	job_run_at,       // timestamptz; null: at once
+	job_priority,     // smallint; null: 0
+	job_ordering_key, // text; null: none
+	job_options,      // jsonb, see job_options.hpp; null: none
+	job_payload,      // jsonb NOT NULL
+	job_headers,      // jsonb
 	job_column_count = job_headers,
 };
 
 // onceq_data.o<queue>_<segment>
-enum OutcomeColumn : AttrNumber {
+enum OutcomeColumn : AttrNumber
+{
 	outcome_first_id = 1, // bigint NOT NULL
 	outcome_last_id,      // bigint NOT NULL
 	outcome_at,           // timestamptz NOT NULL
@@ -34,7 +36,8 @@ enum OutcomeColumn : AttrNumber {
 };
 
 // onceq_data.r<queue>_<segment>
-enum ResultColumn : AttrNumber {
+enum ResultColumn : AttrNumber
+{
 	result_id = 1, // bigint NOT NULL
 	result_result, // jsonb NOT NULL
 	result_column_count = result_result,

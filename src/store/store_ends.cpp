@@ -39,8 +39,7 @@ visit_end(Look &look, TupleTableSlot *slot)
 	auto const outcome = static_cast<Outcome>(DatumGetChar(value(outcome_outcome)));
 	if (outcome != Outcome::acked && outcome != Outcome::cancelled)
 		return;
-	char *const worker =
-		slot->tts_isnull[outcome_worker - 1] ? nullptr : TextDatumGetCString(value(outcome_worker));
+	char *const worker = slot->tts_isnull[outcome_worker - 1] ? nullptr : TextDatumGetCString(value(outcome_worker));
 	core::Wall const at{DatumGetTimestampTz(value(outcome_at))};
 	bool const more =
 		look.visit(End{first, last, outcome, DatumGetInt16(value(outcome_attempt)), at, worker}, look.argument);

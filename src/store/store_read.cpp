@@ -34,8 +34,7 @@ value(TupleTableSlot *slot, AttrNumber column)
 core::Wall
 wall_or_always(TupleTableSlot *slot, AttrNumber column)
 {
-	return is_null(slot, column) ? core::wall_always
-								 : core::Wall{DatumGetTimestampTz(value(slot, column))};
+	return is_null(slot, column) ? core::wall_always : core::Wall{DatumGetTimestampTz(value(slot, column))};
 }
 
 int
@@ -199,7 +198,8 @@ read_head(int32 queue, core::JobId id, JobHead &head)
 }
 
 void
-read_jobs_in(int32 queue, core::SegmentNumber tables, core::JobId first, core::JobId last, VisitJob visit, void *argument)
+read_jobs_in(int32 queue, core::SegmentNumber tables, core::JobId first, core::JobId last, VisitJob visit,
+			 void *argument)
 {
 	IndexScan scan(queue, tables, &Tables::jobs, &Tables::jobs_by_id);
 	read_by_id(scan, first, last, visit, argument);
@@ -231,8 +231,8 @@ hash_of_key(text const *ordering_key)
 {
 	if (ordering_key == nullptr)
 		return core::no_key;
-	Datum const hash = DirectFunctionCall2Coll(hashtextextended, C_COLLATION_OID, PointerGetDatum(ordering_key),
-											   Int64GetDatum(0));
+	Datum const hash =
+		DirectFunctionCall2Coll(hashtextextended, C_COLLATION_OID, PointerGetDatum(ordering_key), Int64GetDatum(0));
 	return static_cast<core::KeyHash>(DatumGetInt64(hash)) | 1;
 }
 
@@ -346,14 +346,12 @@ scan_outcomes(int32 queue, core::SegmentNumber segment, VisitOutcome visit, void
 }
 
 core::Wall
-read_due(int32 queue, core::SegmentNumber segment, core::Wall from, core::Wall to, VisitDue visit,
-		 void *argument)
+read_due(int32 queue, core::SegmentNumber segment, core::Wall from, core::Wall to, VisitDue visit, void *argument)
 {
 	IndexScan jobs(queue, segment, &Tables::jobs, &Tables::jobs_by_due);
 	IndexScan outcomes(queue, segment, &Tables::outcomes, &Tables::outcomes_by_due);
 	core::Wall const delayed = read_due_index(jobs, job_id, job_run_at, from, to, visit, argument);
-	core::Wall const failed =
-		read_due_index(outcomes, outcome_first_id, outcome_due_at, from, to, visit, argument);
+	core::Wall const failed = read_due_index(outcomes, outcome_first_id, outcome_due_at, from, to, visit, argument);
 	return Min(delayed, failed);
 }
 

@@ -77,17 +77,16 @@ constexpr char settings_of_stay[] =
 	"CREATE INDEX o?_all ON onceq_data.o? (first_id);"
 	"CREATE INDEX o?_end ON onceq_data.o? (at) WHERE outcome <> 'f'";
 
-constexpr char renaming_to_old[] =
-	"ALTER TABLE onceq_data.j? RENAME TO j?_old;"
-	"ALTER TABLE onceq_data.o? RENAME TO o?_old;"
-	"ALTER TABLE onceq_data.r? RENAME TO r?_old;"
-	"ALTER INDEX onceq_data.j?_id RENAME TO j?_old_id;"
-	"ALTER INDEX onceq_data.j?_due RENAME TO j?_old_due;"
-	"ALTER INDEX onceq_data.j?_key RENAME TO j?_old_key;"
-	"ALTER INDEX onceq_data.o?_id RENAME TO o?_old_id;"
-	"ALTER INDEX onceq_data.o?_ack RENAME TO o?_old_ack;"
-	"ALTER INDEX onceq_data.o?_due RENAME TO o?_old_due;"
-	"ALTER INDEX onceq_data.r?_id RENAME TO r?_old_id";
+constexpr char renaming_to_old[] = "ALTER TABLE onceq_data.j? RENAME TO j?_old;"
+								   "ALTER TABLE onceq_data.o? RENAME TO o?_old;"
+								   "ALTER TABLE onceq_data.r? RENAME TO r?_old;"
+								   "ALTER INDEX onceq_data.j?_id RENAME TO j?_old_id;"
+								   "ALTER INDEX onceq_data.j?_due RENAME TO j?_old_due;"
+								   "ALTER INDEX onceq_data.j?_key RENAME TO j?_old_key;"
+								   "ALTER INDEX onceq_data.o?_id RENAME TO o?_old_id;"
+								   "ALTER INDEX onceq_data.o?_ack RENAME TO o?_old_ack;"
+								   "ALTER INDEX onceq_data.o?_due RENAME TO o?_old_due;"
+								   "ALTER INDEX onceq_data.r?_id RENAME TO r?_old_id";
 
 void
 execute_for(int32 queue, core::SegmentNumber number, char const *pattern)
@@ -107,10 +106,9 @@ execute_for(int32 queue, core::SegmentNumber number, char const *pattern)
 void
 mark(char const *sql, int32 queue, core::SegmentNumber number, core::Wall at)
 {
-	if (catalog::execute(sql, {catalog::parameter(queue), catalog::parameter(int64{number}),
-							   catalog::parameter(at)}) != 1)
-		elog(ERROR, "segment " INT64_FORMAT " of queue %d is missing from the catalog",
-			 int64{number}, queue);
+	if (catalog::execute(sql, {catalog::parameter(queue), catalog::parameter(int64{number}), catalog::parameter(at)}) !=
+		1)
+		elog(ERROR, "segment " INT64_FORMAT " of queue %d is missing from the catalog", int64{number}, queue);
 }
 
 core::Wall
@@ -158,8 +156,7 @@ list_segments(int32 queue, bool remains)
 {
 	Listing listing{{nullptr, 0}, remains};
 	base::RelationScope const table(catalog::catalog_oid("segment"), AccessShareLock);
-	catalog::scan_rows(table, "segment_pkey", segment_queue_id, F_INT4EQ, Int32GetDatum(queue),
-					   add_segment, &listing);
+	catalog::scan_rows(table, "segment_pkey", segment_queue_id, F_INT4EQ, Int32GetDatum(queue), add_segment, &listing);
 	// The scan may have had to do without the index.
 	if (listing.segments.count > 1)
 		qsort(listing.segments.segment, listing.segments.count, sizeof(Segment), compare_numbers);
@@ -217,23 +214,21 @@ void
 create_segment(int32 queue, core::SegmentNumber number)
 {
 	execute_for(queue, number, tables_of_segment);
-	catalog::execute("INSERT INTO onceq.segment (queue_id, number, created_at) VALUES ($1, $2, $3)",
-					 {catalog::parameter(queue), catalog::parameter(int64{number}),
-					  catalog::parameter(base::now_wall())});
+	catalog::execute(
+		"INSERT INTO onceq.segment (queue_id, number, created_at) VALUES ($1, $2, $3)",
+		{catalog::parameter(queue), catalog::parameter(int64{number}), catalog::parameter(base::now_wall())});
 }
 
 void
 mark_sealed(int32 queue, core::SegmentNumber number, core::Wall at)
 {
-	mark("UPDATE onceq.segment SET sealed_at = $3 WHERE queue_id = $1 AND number = $2", queue,
-		 number, at);
+	mark("UPDATE onceq.segment SET sealed_at = $3 WHERE queue_id = $1 AND number = $2", queue, number, at);
 }
 
 void
 mark_drained(int32 queue, core::SegmentNumber number, core::Wall at)
 {
-	mark("UPDATE onceq.segment SET drained_at = $3 WHERE queue_id = $1 AND number = $2", queue,
-		 number, at);
+	mark("UPDATE onceq.segment SET drained_at = $3 WHERE queue_id = $1 AND number = $2", queue, number, at);
 }
 
 void

@@ -18,8 +18,7 @@ namespace {
 catalog::Parameter
 ids_parameter(Datum *ids, int count)
 {
-	ArrayType *const array =
-		construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	ArrayType *const array = construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	return {INT8ARRAYOID, PointerGetDatum(array), false};
 }
 
@@ -58,9 +57,10 @@ move_to_stay(int32 queue, core::SegmentNumber number, core::JobId const *id, int
 bool
 has_ends_since(int32 queue, core::SegmentNumber number, core::Wall since)
 {
-	return catalog::execute(psprintf("SELECT FROM onceq_data.o%s WHERE outcome <> 'f' AND outcome <> 's' AND at >= $1 LIMIT 1",
-									 segment_name(queue, number).text),
-							{catalog::parameter(since)}) > 0;
+	return catalog::execute(
+			   psprintf("SELECT FROM onceq_data.o%s WHERE outcome <> 'f' AND outcome <> 's' AND at >= $1 LIMIT 1",
+						segment_name(queue, number).text),
+			   {catalog::parameter(since)}) > 0;
 }
 
 int
@@ -74,7 +74,8 @@ read_old_ends(int32 queue, core::Wall before, OldEnd *end, int at_most)
 		Datum values[1] = {TimestampTzGetDatum(before.us)};
 		SPI_execute_with_args(
 			psprintf("SELECT e.first_id, e.last_id, e.outcome FROM onceq_data.o%d_stay e"
-					 " WHERE e.outcome IN ('a', 'c', 'd') AND e.due_at IS NULL AND e.at < $1 AND (e.outcome <> 'd' OR NOT EXISTS"
+					 " WHERE e.outcome IN ('a', 'c', 'd') AND e.due_at IS NULL AND e.at < $1 AND (e.outcome <> 'd' OR "
+					 "NOT EXISTS"
 					 " (SELECT FROM onceq_data.o%d_stay r WHERE r.first_id = e.first_id AND r.outcome = 'r' AND"
 					 " r.attempt >= e.attempt)) ORDER BY e.at",
 					 queue, queue),

@@ -37,8 +37,8 @@ note_change(Datum, Oid relation)
 {
 	memory.changes++;
 	for (Entry &entry : memory.entry)
-		if (relation == InvalidOid || relation == entry.tables.jobs ||
-			relation == entry.tables.outcomes || relation == entry.tables.results)
+		if (relation == InvalidOid || relation == entry.tables.jobs || relation == entry.tables.outcomes ||
+			relation == entry.tables.results)
 			entry = Entry{};
 }
 
@@ -75,12 +75,11 @@ look_up(int32 queue, core::SegmentNumber number)
 		.results = find_oid(schema, 'r', name, ""),
 		.results_by_id = find_oid(schema, 'r', name, "_id"),
 	};
-	bool const complete = OidIsValid(tables.jobs) && OidIsValid(tables.jobs_by_id) &&
-						  OidIsValid(tables.jobs_by_due) && OidIsValid(tables.jobs_by_key) &&
-						  OidIsValid(tables.outcomes) &&
-						  OidIsValid(tables.outcomes_by_id) &&
-						  OidIsValid(tables.outcomes_by_ack) && OidIsValid(tables.outcomes_by_due) &&
-						  OidIsValid(tables.results) && OidIsValid(tables.results_by_id);
+	bool const complete = OidIsValid(tables.jobs) && OidIsValid(tables.jobs_by_id) && OidIsValid(tables.jobs_by_due) &&
+						  OidIsValid(tables.jobs_by_key) && OidIsValid(tables.outcomes) &&
+						  OidIsValid(tables.outcomes_by_id) && OidIsValid(tables.outcomes_by_ack) &&
+						  OidIsValid(tables.outcomes_by_due) && OidIsValid(tables.results) &&
+						  OidIsValid(tables.results_by_id);
 	return complete ? tables : Tables{};
 }
 

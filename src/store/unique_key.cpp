@@ -38,11 +38,10 @@ LOCKTAG
 lock_of(UniqueKey const &key)
 {
 	auto const *const bytes = reinterpret_cast<unsigned char const *>(VARDATA_ANY(key.key));
-	uint64 const hash =
-		hash_bytes_extended(bytes, static_cast<int>(VARSIZE_ANY_EXHDR(key.key)), key.queue);
+	uint64 const hash = hash_bytes_extended(bytes, static_cast<int>(VARSIZE_ANY_EXHDR(key.key)), key.queue);
 	LOCKTAG tag;
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, catalog::catalog_oid("unique_key"),
-					   static_cast<uint32>(hash), static_cast<uint16>(hash >> 32));
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, catalog::catalog_oid("unique_key"), static_cast<uint32>(hash),
+					   static_cast<uint16>(hash >> 32));
 	return tag;
 }
 
@@ -55,9 +54,8 @@ row_in(HeapTuple tuple, TupleDesc desc)
 	KeyRow row{};
 	row.found = true;
 	row.job = DatumGetInt64(values[key_job_id - 1]);
-	row.kept_until = nulls[key_kept_until - 1]
-						 ? core::wall_always
-						 : core::Wall{DatumGetTimestampTz(values[key_kept_until - 1])};
+	row.kept_until =
+		nulls[key_kept_until - 1] ? core::wall_always : core::Wall{DatumGetTimestampTz(values[key_kept_until - 1])};
 	row.xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 	row.tid = tuple->t_self;
 	return row;
@@ -68,11 +66,9 @@ SysScanDesc
 begin_scan(Relation table, UniqueKey const &key, Snapshot snapshot)
 {
 	ScanKeyData scan_key[2];
-	ScanKeyInit(&scan_key[0], key_queue_id, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(key.queue));
+	ScanKeyInit(&scan_key[0], key_queue_id, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(key.queue));
 	ScanKeyInit(&scan_key[1], key_key, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(key.key));
-	return systable_beginscan(table, catalog::catalog_oid("unique_key_pkey"), true, snapshot, 2,
-							  scan_key);
+	return systable_beginscan(table, catalog::catalog_oid("unique_key_pkey"), true, snapshot, 2, scan_key);
 }
 
 KeyRow
@@ -117,8 +113,7 @@ look_up_key(UniqueKey const &key)
 	base::RelationScope const table(catalog::catalog_oid("unique_key"), AccessShareLock);
 	SysScanDesc const scan = begin_scan(table, key, nullptr);
 	HeapTuple const tuple = systable_getnext(scan);
-	KeyRow const row =
-		tuple != nullptr ? row_in(tuple, RelationGetDescr(static_cast<Relation>(table))) : KeyRow{};
+	KeyRow const row = tuple != nullptr ? row_in(tuple, RelationGetDescr(static_cast<Relation>(table))) : KeyRow{};
 	systable_endscan(scan);
 	return row;
 }
@@ -135,12 +130,11 @@ write_key(UniqueKey const &key, KeyRow const &row, core::JobId job, core::Wall k
 {
 	base::RelationScope const table(catalog::catalog_oid("unique_key"), RowExclusiveLock);
 	catalog::require_columns(RelationGetDescr(static_cast<Relation>(table)), key_column_count);
-	Datum values[key_column_count] = {Int32GetDatum(key.queue), PointerGetDatum(key.key),
-									  Int64GetDatum(job), TimestampTzGetDatum(kept_until.us)};
+	Datum values[key_column_count] = {Int32GetDatum(key.queue), PointerGetDatum(key.key), Int64GetDatum(job),
+									  TimestampTzGetDatum(kept_until.us)};
 	bool nulls[key_column_count] = {};
 	nulls[key_kept_until - 1] = kept_until == core::wall_always;
-	HeapTuple const tuple =
-		heap_form_tuple(RelationGetDescr(static_cast<Relation>(table)), values, nulls);
+	HeapTuple const tuple = heap_form_tuple(RelationGetDescr(static_cast<Relation>(table)), values, nulls);
 	if (row.found)
 	{
 		// One statement may call us twice, and no command changes what it made itself.
@@ -179,13 +173,11 @@ sweep_keys(BlockNumber start, IsStale is_stale, void *argument)
 	base::RelationScope const table(catalog::catalog_oid("unique_key"), RowExclusiveLock);
 	BlockNumber const blocks = RelationGetNumberOfBlocks(static_cast<Relation>(table));
 	if (start == InvalidBlockNumber)
-		start = pg_prng_uint32(&pg_global_prng_state) % (blocks / blocks_of_piece + 1) *
-				blocks_of_piece;
+		start = pg_prng_uint32(&pg_global_prng_state) % (blocks / blocks_of_piece + 1) * blocks_of_piece;
 	if (start >= blocks)
 		return 0;
 	BlockNumber const piece = Min(blocks_of_piece, blocks - start);
-	TableScanDesc const scan =
-		table_beginscan_strat(table, GetActiveSnapshot(), 0, nullptr, true, false);
+	TableScanDesc const scan = table_beginscan_strat(table, GetActiveSnapshot(), 0, nullptr, true, false);
 	heap_setscanlimits(scan, start, piece);
 	TupleDesc const desc = RelationGetDescr(static_cast<Relation>(table));
 	while (HeapTuple const tuple = heap_getnext(scan, ForwardScanDirection))

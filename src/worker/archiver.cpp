@@ -66,8 +66,8 @@ require_extension()
 	if (lock_extension(process.extension) == Extension::present)
 		return;
 	process.over = true;
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("extension onceq is being changed or dropped")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("extension onceq is being changed or dropped")));
 }
 
 void
@@ -136,8 +136,7 @@ bool
 attempt(Work const &work, base::Failure &failure)
 {
 	MemoryContext const context = CurrentMemoryContext;
-	ErrorContextCallback frame{
-		.previous = error_context_stack, .callback = name_process, .arg = nullptr};
+	ErrorContextCallback frame{.previous = error_context_stack, .callback = name_process, .arg = nullptr};
 	volatile bool done = false;
 
 	error_context_stack = &frame;

@@ -143,8 +143,7 @@ carry_out()
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	enable_timeout_every(worker.patience,
-						 TimestampTzPlusMilliseconds(GetCurrentStatementStartTimestamp(), patience),
+	enable_timeout_every(worker.patience, TimestampTzPlusMilliseconds(GetCurrentStatementStartTimestamp(), patience),
 						 patience);
 	attempt.extension = lock_extension(worker.extension);
 	if (attempt.extension == Extension::present && attempt.chore != nullptr)
@@ -181,8 +180,7 @@ void
 name_chore(void *)
 {
 	if (attempt.chore != nullptr)
-		errcontext("onceq worker for database \"%s\", chore \"%s\"", worker.database,
-				   attempt.chore->name);
+		errcontext("onceq worker for database \"%s\", chore \"%s\"", worker.database, attempt.chore->name);
 	else
 		errcontext("onceq worker for database \"%s\"", worker.database);
 }
@@ -191,8 +189,7 @@ name_chore(void *)
 void
 try_chore(Chore const *chore)
 {
-	ErrorContextCallback context{
-		.previous = error_context_stack, .callback = name_chore, .arg = nullptr};
+	ErrorContextCallback context{.previous = error_context_stack, .callback = name_chore, .arg = nullptr};
 
 	attempt.chore = chore;
 	attempt.extension = Extension::present;
@@ -230,8 +227,8 @@ do_chore(int i)
 	if (attempt.failed)
 	{
 		worker.failures[i]++;
-		core::Microseconds const delay = core::backoff_delay(chore_backoff, worker.failures[i],
-															 pg_prng_double(&pg_global_prng_state));
+		core::Microseconds const delay =
+			core::backoff_delay(chore_backoff, worker.failures[i], pg_prng_double(&pg_global_prng_state));
 		worker.due[i] = end + delay;
 		if (!ShutdownRequestPending)
 			report_failure(worker.slot, i, duration, delay, attempt.error);
@@ -335,13 +332,11 @@ work()
 			// To the next extension the next worker comes: this one may remember things of the last.
 			if (attempt.extension == Extension::gone)
 				board::reap_boards(MyDatabaseId, nullptr);
-			worker.ending = attempt.extension == Extension::gone ? notify::Ending::absent
-																 : notify::Ending::asked;
+			worker.ending = attempt.extension == Extension::gone ? notify::Ending::absent : notify::Ending::asked;
 			return;
 		}
 		if (nap > 0)
-			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (nap + 999) / 1000,
-					  worker_main);
+			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (nap + 999) / 1000, worker_main);
 	}
 	// Who holds the worker off wants the database for itself, and at once.
 	if (!notify::is_held(worker.slot))

@@ -184,22 +184,17 @@ log_no_process(Target const &target)
 void
 log_no_role(Target const &target)
 {
-	ereport(LOG,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("onceq cannot work in database \"%s\": role \"onceq_worker\" does not exist",
-					target.name),
-			 errhint("CREATE EXTENSION onceq creates it.")));
+	ereport(LOG, (errcode(ERRCODE_UNDEFINED_OBJECT),
+				  errmsg("onceq cannot work in database \"%s\": role \"onceq_worker\" does not exist", target.name),
+				  errhint("CREATE EXTENSION onceq creates it.")));
 }
 
 void
 log_no_privilege(Target const &target)
 {
-	ereport(
-		LOG,
-		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-		 errmsg("onceq cannot work in database \"%s\": role \"onceq_worker\" may not connect",
-				target.name),
-		 errhint("GRANT CONNECT ON DATABASE %s TO onceq_worker.", quote_identifier(target.name))));
+	ereport(LOG, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				  errmsg("onceq cannot work in database \"%s\": role \"onceq_worker\" may not connect", target.name),
+				  errhint("GRANT CONNECT ON DATABASE %s TO onceq_worker.", quote_identifier(target.name))));
 }
 
 void
@@ -259,8 +254,7 @@ note_table_is_full()
 	if (now < launcher.next_complaint)
 		return;
 	launcher.next_complaint = now + complaint_interval;
-	ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				  errmsg("onceq has no room for another database"),
+	ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("onceq has no room for another database"),
 				  errhint("You might need to increase onceq.max_databases.")));
 }
 
@@ -350,8 +344,7 @@ starts_left()
 	{
 		notify::SlotFacts const facts = notify::read_slot(i);
 		// One that does not arrive waits for somebody who has locked its database.
-		bool const arrives =
-			facts.state == notify::SlotState::connecting && now < facts.since + arrival_patience;
+		bool const arrives = facts.state == notify::SlotState::connecting && now < facts.since + arrival_patience;
 		count -= arrives || facts.state == notify::SlotState::starting;
 	}
 	return std::max(count, 0);
@@ -396,10 +389,9 @@ start_launcher()
 	}
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
-	launcher.handle = static_cast<BackgroundWorkerHandle **>(MemoryContextAllocZero(
-		TopMemoryContext, sizeof(BackgroundWorkerHandle *) * notify::slot_count()));
-	launcher.turn =
-		AllocSetContextCreate(TopMemoryContext, "onceq launcher", ALLOCSET_DEFAULT_SIZES);
+	launcher.handle = static_cast<BackgroundWorkerHandle **>(
+		MemoryContextAllocZero(TopMemoryContext, sizeof(BackgroundWorkerHandle *) * notify::slot_count()));
+	launcher.turn = AllocSetContextCreate(TopMemoryContext, "onceq launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(launcher.turn);
 }
 
@@ -418,8 +410,7 @@ launch_for_ever(FunctionCallInfo)
 		}
 		core::Microseconds const nap = take_turn();
 		MemoryContextReset(launcher.turn);
-		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (nap + 999) / 1000,
-				  launcher_main);
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (nap + 999) / 1000, launcher_main);
 	}
 	proc_exit(1); // the postmaster never restarts what ends with 0
 }

@@ -40,8 +40,7 @@ initialise(void *)
 {
 	for (int slot = 0; slot < base::settings.max_databases; slot++)
 		for (int chore = 0; chore < chores_max; chore++)
-			reports[slot * chores_max + chore] = {.last_run = core::wall_always,
-												  .next_run = core::wall_always};
+			reports[slot * chores_max + chore] = {.last_run = core::wall_always, .next_run = core::wall_always};
 }
 
 } // namespace
@@ -63,8 +62,7 @@ clear_reports(int slot)
 {
 	base::LWLockScope const locked(reports_lock(), LW_EXCLUSIVE);
 	for (int chore = 0; chore < chores_max; chore++)
-		reports[slot * chores_max + chore] = {.last_run = core::wall_always,
-											  .next_run = core::wall_always};
+		reports[slot * chores_max + chore] = {.last_run = core::wall_always, .next_run = core::wall_always};
 }
 
 void
@@ -81,8 +79,7 @@ report_success(int slot, int chore, core::Microseconds duration, core::Microseco
 }
 
 void
-report_failure(int slot, int chore, core::Microseconds duration, core::Microseconds next,
-			   char const *error)
+report_failure(int slot, int chore, core::Microseconds duration, core::Microseconds next, char const *error)
 {
 	core::Wall const now = base::now_wall();
 	base::LWLockScope const locked(reports_lock(), LW_EXCLUSIVE);

@@ -23,8 +23,7 @@ struct ChoreReport
 // By the worker that has the slot.
 void clear_reports(int slot);
 void report_success(int slot, int chore, core::Microseconds duration, core::Microseconds next);
-void report_failure(int slot, int chore, core::Microseconds duration, core::Microseconds next,
-					char const *error);
+void report_failure(int slot, int chore, core::Microseconds duration, core::Microseconds next, char const *error);
 
 ChoreReport read_report(int slot, int chore);
 

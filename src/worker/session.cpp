@@ -72,9 +72,7 @@ lock_extension(Oid expected)
 		return Extension::busy;
 	AcceptInvalidationMessages();
 	Oid const extension = get_extension_oid("onceq", true);
-	return extension == expected    ? Extension::present
-		   : OidIsValid(extension) ? Extension::replaced
-								   : Extension::gone;
+	return extension == expected ? Extension::present : OidIsValid(extension) ? Extension::replaced : Extension::gone;
 }
 
 } // namespace onceq::worker

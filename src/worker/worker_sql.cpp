@@ -27,9 +27,8 @@ run_chores_of(Duty duty, char const *what)
 {
 	base::require_writable(what);
 	if (!base::is_member("onceq_operator") && !base::is_member("onceq_admin"))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s", what),
-				 errhint("Membership in onceq_operator or onceq_admin is needed.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s", what),
+						errhint("Membership in onceq_operator or onceq_admin is needed.")));
 
 	for (Chore const &chore : all_chores())
 	{

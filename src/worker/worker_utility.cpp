@@ -95,8 +95,7 @@ database_to_copy(CreatedbStmt *statement)
 {
 	char const *const name = find_option(statement->options, "template");
 	Oid const database = get_database_oid(name != nullptr ? name : "template1", true);
-	bool const allowed =
-		OidIsValid(database) && may_create_databases() && (is_template(database) || owns(database));
+	bool const allowed = OidIsValid(database) && may_create_databases() && (is_template(database) || owns(database));
 	return allowed ? database : InvalidOid;
 }
 
@@ -113,15 +112,12 @@ database_needed_by(Node *statement)
 		case T_AlterDatabaseStmt:
 		{
 			auto *const alter = reinterpret_cast<AlterDatabaseStmt *>(statement);
-			return find_option(alter->options, "tablespace") != nullptr
-					   ? owned_database(alter->dbname)
-					   : InvalidOid;
+			return find_option(alter->options, "tablespace") != nullptr ? owned_database(alter->dbname) : InvalidOid;
 		}
 		case T_RenameStmt:
 		{
 			auto *const rename = reinterpret_cast<RenameStmt *>(statement);
-			return rename->renameType == OBJECT_DATABASE ? owned_database(rename->subname)
-														 : InvalidOid;
+			return rename->renameType == OBJECT_DATABASE ? owned_database(rename->subname) : InvalidOid;
 		}
 		default:
 			return InvalidOid;
@@ -150,8 +146,8 @@ change_by(Node *statement)
 		return strcmp(reinterpret_cast<AlterExtensionStmt *>(statement)->extname, "onceq") == 0
 				   ? Change::extension_updated
 				   : Change::none;
-	bool const drops = IsA(statement, DropStmt) &&
-					   reinterpret_cast<DropStmt *>(statement)->removeType == OBJECT_EXTENSION;
+	bool const drops =
+		IsA(statement, DropStmt) && reinterpret_cast<DropStmt *>(statement)->removeType == OBJECT_EXTENSION;
 	return drops ? Change::extension_dropped : Change::none;
 }
 
@@ -178,9 +174,8 @@ database_to_wake(Change change, char const *created_database)
 }
 
 void
-run_statement(PlannedStmt *statement, char const *text, bool read_only_tree,
-			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
-			  DestReceiver *receiver, QueryCompletion *completion)
+run_statement(PlannedStmt *statement, char const *text, bool read_only_tree, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
 {
 	Oid const needed = database_needed_by(statement->utilityStmt);
 	Change change = change_by(statement->utilityStmt);
@@ -198,8 +193,8 @@ run_statement(PlannedStmt *statement, char const *text, bool read_only_tree,
 	if (change == Change::database_created && !has_extension)
 		change = Change::none; // nor has the copy
 
-	(previous_hook != nullptr ? previous_hook : standard_ProcessUtility)(
-		statement, text, read_only_tree, context, params, environment, receiver, completion);
+	(previous_hook != nullptr ? previous_hook : standard_ProcessUtility)(statement, text, read_only_tree, context,
+																		 params, environment, receiver, completion);
 
 	if (Oid const database = database_to_wake(change, created_database); OidIsValid(database))
 		notify::wake_worker_at_commit(database);

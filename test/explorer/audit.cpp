@@ -63,8 +63,7 @@ class AuditModel
 	bool
 	keeps(AuditGuard guard) const
 	{
-		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) ==
-			   0;
+		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) == 0;
 	}
 
 	void producer_steps(Stepper<State> &stepper) const;
@@ -96,8 +95,7 @@ AuditModel::steps(Stepper<State> stepper) const
 		stepper.step(
 			{"a fault makes the board forget the ready job"},
 			[](World &world, State &next) {
-				world.board().map.move(world.pool(), first_id, first_id, ready_at(0),
-									   JobState::none);
+				world.board().map.move(world.pool(), first_id, first_id, ready_at(0), JobState::none);
 				next.forgot = true;
 				return nullptr;
 			},
@@ -148,25 +146,23 @@ AuditModel::claimer_steps(Stepper<State> &stepper) const
 			return next.finished ? "REVIVED" : nullptr;
 		});
 	if (state.claimer == Phase::taken)
-		stepper.step({"claimer looks for the row, hands it over or voids the job"},
-					 [](World &world, State &next) {
-						 LeaseSlot &lease = world.slot(0);
-						 Findings findings{{}, {}, {}, wall_never};
-						 if (!next.visible)
-							 findings.absent = lease.held;
-						 settle(world.board(), world.pool(), lease, findings);
-						 next.claimer = next.visible ? Phase::have : Phase::idle;
-						 if (next.visible)
-							 hold(world.board(), lease, Monotonic{1});
-						 else
-							 world.close(lease);
-						 return nullptr;
-					 });
+		stepper.step({"claimer looks for the row, hands it over or voids the job"}, [](World &world, State &next) {
+			LeaseSlot &lease = world.slot(0);
+			Findings findings{{}, {}, {}, wall_never};
+			if (!next.visible)
+				findings.absent = lease.held;
+			settle(world.board(), world.pool(), lease, findings);
+			next.claimer = next.visible ? Phase::have : Phase::idle;
+			if (next.visible)
+				hold(world.board(), lease, Monotonic{1});
+			else
+				world.close(lease);
+			return nullptr;
+		});
 	if (state.claimer == Phase::have)
 	{
 		stepper.step({"claimer releases the job"}, [](World &world, State &next) {
-			give_back(world.board(), world.pool(), world.table(), world.slot(0),
-					  world.slot(0).held);
+			give_back(world.board(), world.pool(), world.table(), world.slot(0), world.slot(0).held);
 			next.claimer = Phase::idle;
 			return nullptr;
 		});
@@ -180,8 +176,7 @@ AuditModel::claimer_steps(Stepper<State> &stepper) const
 	if (state.claimer == Phase::ended)
 		stepper.step({"claimer's COMMIT callback"}, [](World &world, State &next) {
 			LeaseSlot &lease = world.slot(0);
-			end(world.board(), world.pool(), world.table(), lease, lease.held, Ending::succeeded,
-				wall_always);
+			end(world.board(), world.pool(), world.table(), lease, lease.held, Ending::succeeded, wall_always);
 			next.claimer = Phase::idle;
 			return nullptr;
 		});
@@ -231,28 +226,24 @@ AuditModel::auditor_steps(Stepper<State> &stepper) const
 	JobState const job = state.board.job[0];
 	bool const passes = keeps(AuditGuard::owned_jobs_are_passed_over) && keeps_page(job);
 	// Only ids that were given out can look different from what the tables say.
-	if (state.auditor == Phase::idle && seizes && !passes && job != JobState::seized &&
-		state.board.next > 0)
+	if (state.auditor == Phase::idle && seizes && !passes && job != JobState::seized && state.board.next > 0)
 		stepper.step({"auditor seizes the job"}, [&](World &world, State &next) {
 			if (seize(world, next))
 				next.auditor = Phase::seized;
 			return nullptr;
 		});
-	if ((state.auditor == Phase::seized && seizes) ||
-		(state.auditor == Phase::idle && !seizes && state.board.next > 0))
+	if ((state.auditor == Phase::seized && seizes) || (state.auditor == Phase::idle && !seizes && state.board.next > 0))
 		stepper.step({"auditor reads the tables"}, [](World &, State &next) {
 			next.auditor = Phase::read;
 			next.live = next.visible && !next.finished;
 			return nullptr;
 		});
 	if (state.auditor == Phase::read)
-		stepper.step({"auditor sets what it read"},
-					 [&](World &world, State &next) { return repair(world, next); });
+		stepper.step({"auditor sets what it read"}, [&](World &world, State &next) { return repair(world, next); });
 	if (seizes && (state.auditor == Phase::seized || state.auditor == Phase::read))
 		stepper.step({"auditor aborts"}, [&](World &world, State &next) {
 			if (keeps(AuditGuard::restores_on_abort))
-				restore_seized(world.board(), world.pool(),
-							   Seized{first_id, first_id, next.origin});
+				restore_seized(world.board(), world.pool(), Seized{first_id, first_id, next.origin});
 			next.auditor = Phase::idle;
 			next.origin = JobState::none;
 			next.live = false;
@@ -271,10 +262,8 @@ AuditModel::broken(State const &state) const
 std::vector<Goal<AuditState>>
 AuditModel::goals() const
 {
-	Goal<State> const delivered{"LOST", [](State const &state) {
-									return !state.visible || state.finished ||
-										   is_ready(state.board.job[0]);
-								}};
+	Goal<State> const delivered{
+		"LOST", [](State const &state) { return !state.visible || state.finished || is_ready(state.board.job[0]); }};
 	Goal<State> const drained{"STUCK", [](State const &state) {
 								  bool const unfinished = state.visible && !state.finished;
 								  return unfinished || state.board.job[0] == JobState::none;

@@ -70,9 +70,7 @@ Delivery::steps(Stepper<State> stepper) const
 void
 Delivery::canonicalise(State &state) const
 {
-	auto const less = [](auto const &left, auto const &right) {
-		return std::memcmp(&left, &right, sizeof(left)) < 0;
-	};
+	auto const less = [](auto const &left, auto const &right) { return std::memcmp(&left, &right, sizeof(left)) < 0; };
 	if (options_.symmetric && less(state.claimer[1], state.claimer[0]))
 		std::swap(state.claimer[0], state.claimer[1]);
 	if (options_.symmetric && less(state.producer[1], state.producer[0]))
@@ -97,15 +95,13 @@ Delivery::producer_steps(Stepper<State> &stepper, int who) const
 						 return twice ? "ID-GIVEN-TWICE" : nullptr;
 					 });
 	if (me.step == Step::reserved)
-		stepper.step({"producer {w} inserts the row of job {j}", who, me.job},
-					 [&](World &world, State &next) {
-						 next.producer[index].step = Step::asked;
-						 job_at(next, me.job).row = Row::inserted;
-						 if (!keeps(Guard::ready_in_the_commit_callback))
-							 publish(world.board(), world.pool(), world.id(me.job),
-									 world.id(me.job), 0, wall_always);
-						 return nullptr;
-					 });
+		stepper.step({"producer {w} inserts the row of job {j}", who, me.job}, [&](World &world, State &next) {
+			next.producer[index].step = Step::asked;
+			job_at(next, me.job).row = Row::inserted;
+			if (!keeps(Guard::ready_in_the_commit_callback))
+				publish(world.board(), world.pool(), world.id(me.job), world.id(me.job), 0, wall_always);
+			return nullptr;
+		});
 	if (me.step == Step::reserved || me.step == Step::asked)
 		stepper.step({"producer {w} aborts job {j}", who, me.job}, [&](World &world, State &next) {
 			next.producer[index].step = Step::over;
@@ -134,13 +130,11 @@ Delivery::producer_commit(Stepper<State> &stepper, int who) const
 			return nullptr;
 		});
 	if (me.step == Step::visible)
-		stepper.step({"producer {w}'s COMMIT callback: job {j}", who, me.job},
-					 [&](World &world, State &next) {
-						 next.producer[index].step = Step::over;
-						 publish(world.board(), world.pool(), world.id(me.job), world.id(me.job), 0,
-								 wall_always);
-						 return nullptr;
-					 });
+		stepper.step({"producer {w}'s COMMIT callback: job {j}", who, me.job}, [&](World &world, State &next) {
+			next.producer[index].step = Step::over;
+			publish(world.board(), world.pool(), world.id(me.job), world.id(me.job), 0, wall_always);
+			return nullptr;
+		});
 }
 
 // ---- the worker
@@ -148,36 +142,31 @@ Delivery::producer_commit(Stepper<State> &stepper, int who) const
 void
 Delivery::begin_expiry(Stepper<State> &stepper, int index) const
 {
-	stepper.step({"worker takes the lease of slot {w} away, inserts outcomes", index},
-				 [&](World &world, State &next) {
-					 LeaseSlot &lease = world.slot(index);
-					 next.worker.step = Step::asked;
-					 next.worker.slot = static_cast<std::uint8_t>(index);
-					 next.worker.jobs = world.jobs_of(lease, lease.held);
-					 next.worker.attempt =
-						 next.board.lease[static_cast<std::size_t>(index)].attempt;
-					 // A new one each time: a canceller may remember the last.
-					 std::uint8_t const fresh = static_cast<std::uint8_t>(
-						 system_token + (next.canceller.token == system_token));
-					 Token const system = world.token(index, fresh);
-					 if (!keeps(Guard::expiry_owns_before_it_writes))
-						 next.worker.token =
-							 next.board.lease[static_cast<std::size_t>(index)].token;
-					 else if (keeps(Guard::expiry_has_a_token_of_its_own) && lease.pinned.empty())
-						 core::begin_expiry(lease, static_cast<std::uint32_t>(index), fresh);
-					 else
-					 {
-						 if (keeps(Guard::expiry_has_a_token_of_its_own))
-							 lease.token.store(system);
-						 lease.state.store(LeaseState::expiring);
-					 }
-					 if (keeps(Guard::expiry_owns_before_it_writes))
-						 next.worker.token =
-							 static_cast<std::uint8_t>(lease.token.load() >> token_slot_bits);
-					 if (!keeps(Guard::expired_leave_at_commit))
-						 after_expiry(world, next);
-					 return nullptr;
-				 });
+	stepper.step({"worker takes the lease of slot {w} away, inserts outcomes", index}, [&](World &world, State &next) {
+		LeaseSlot &lease = world.slot(index);
+		next.worker.step = Step::asked;
+		next.worker.slot = static_cast<std::uint8_t>(index);
+		next.worker.jobs = world.jobs_of(lease, lease.held);
+		next.worker.attempt = next.board.lease[static_cast<std::size_t>(index)].attempt;
+		// A new one each time: a canceller may remember the last.
+		std::uint8_t const fresh = static_cast<std::uint8_t>(system_token + (next.canceller.token == system_token));
+		Token const system = world.token(index, fresh);
+		if (!keeps(Guard::expiry_owns_before_it_writes))
+			next.worker.token = next.board.lease[static_cast<std::size_t>(index)].token;
+		else if (keeps(Guard::expiry_has_a_token_of_its_own) && lease.pinned.empty())
+			core::begin_expiry(lease, static_cast<std::uint32_t>(index), fresh);
+		else
+		{
+			if (keeps(Guard::expiry_has_a_token_of_its_own))
+				lease.token.store(system);
+			lease.state.store(LeaseState::expiring);
+		}
+		if (keeps(Guard::expiry_owns_before_it_writes))
+			next.worker.token = static_cast<std::uint8_t>(lease.token.load() >> token_slot_bits);
+		if (!keeps(Guard::expired_leave_at_commit))
+			after_expiry(world, next);
+		return nullptr;
+	});
 }
 
 void
@@ -192,8 +181,7 @@ Delivery::after_expiry(World &world, State &state) const
 		if (one.empty() || !lease.held.includes(one))
 			continue;
 		bool const last = state.worker.attempt[static_cast<std::size_t>(job)] >= attempts_max;
-		end(world.board(), world.pool(), world.table(), lease, one,
-			last ? Ending::dead : Ending::failed, wall_always);
+		end(world.board(), world.pool(), world.table(), lease, one, last ? Ending::dead : Ending::failed, wall_always);
 	}
 }
 
@@ -205,8 +193,7 @@ Delivery::worker_steps(Stepper<State> &stepper) const
 		for (int index = 0; index < slots; index++)
 		{
 			LeaseSlot const &lease = stepper.world().slot(index);
-			bool const over =
-				lease.state.load() == LeaseState::held || lease.state.load() == LeaseState::lost;
+			bool const over = lease.state.load() == LeaseState::held || lease.state.load() == LeaseState::lost;
 			if (may_expire(lease, monotonic_never) || (over && !keeps(Guard::pinned_cannot_expire)))
 				begin_expiry(stepper, index);
 		}
@@ -219,8 +206,7 @@ Delivery::worker_steps(Stepper<State> &stepper) const
 		stepper.step({"worker aborts"}, [&](World &world, State &next) {
 			LeaseSlot &lease = world.slot(me.slot);
 			bool const mine = owns(lease, world.token(me.slot, me.token));
-			if (mine && keeps(Guard::expiry_aborts_to_lost) &&
-				keeps(Guard::expiry_owns_before_it_writes))
+			if (mine && keeps(Guard::expiry_aborts_to_lost) && keeps(Guard::expiry_owns_before_it_writes))
 				cancel_expiry(lease);
 			next.worker = Worker{};
 			return nullptr;
@@ -231,8 +217,7 @@ Delivery::worker_steps(Stepper<State> &stepper) const
 			next.worker.step = Step::visible;
 			char const *violation = nullptr;
 			for (int job = 0; job < jobs_max; job++)
-				if (int const attempt = me.attempt[static_cast<std::size_t>(job)];
-					has(me.jobs, job))
+				if (int const attempt = me.attempt[static_cast<std::size_t>(job)]; has(me.jobs, job))
 				{
 					if (attempt > job_at(next, job).delivered)
 						violation = "COUNTED-BUT-NOT-DELIVERED";
@@ -256,9 +241,7 @@ void
 Delivery::purger_steps(Stepper<State> &stepper) const
 {
 	Purger const &me = stepper.state().purger;
-	auto const seized = [&](World const &world) {
-		return Seized{world.id(me.job), world.id(me.job), ready_at(0)};
-	};
+	auto const seized = [&](World const &world) { return Seized{world.id(me.job), world.id(me.job), ready_at(0)}; };
 	for (int job = 0; job < options_.jobs && me.step == Step::idle; job++)
 		if (stepper.world().state(job) == ready_at(0))
 			stepper.step(
@@ -266,8 +249,7 @@ Delivery::purger_steps(Stepper<State> &stepper) const
 				[&](World &world, State &next) {
 					Refusal refusal = Refusal::none;
 					if (keeps(Guard::purge_seizes))
-						seize_next(world.board(), world.pool(), ready_at(0), world.id(job),
-								   world.id(job), refusal);
+						seize_next(world.board(), world.pool(), ready_at(0), world.id(job), world.id(job), refusal);
 					next.purger = {Step::asked, static_cast<std::uint8_t>(job)};
 					return nullptr;
 				},
@@ -295,8 +277,7 @@ Delivery::purger_steps(Stepper<State> &stepper) const
 			if (keeps(Guard::purge_seizes))
 				finish_seized(world.board(), world.pool(), seized(world));
 			else
-				world.board().map.move(world.pool(), world.id(me.job), world.id(me.job),
-									   ready_at(0), JobState::none);
+				world.board().map.move(world.pool(), world.id(me.job), world.id(me.job), ready_at(0), JobState::none);
 			next.purger = Purger{};
 			return nullptr;
 		});
@@ -312,13 +293,10 @@ Delivery::crash(Stepper<State> &stepper) const
 		{"CRASH, and the board is built from the tables"},
 		[&](World &world, State &next) {
 			char const *violation = nullptr;
-			auto const note = [&](char const *found) {
-				violation = found != nullptr ? found : violation;
-			};
+			auto const note = [&](char const *found) { violation = found != nullptr ? found : violation; };
 			for (Producer &producer : next.producer)
 			{
-				bool const durable =
-					producer.step == Step::durable || producer.step == Step::visible;
+				bool const durable = producer.step == Step::durable || producer.step == Step::visible;
 				if (producer.step != Step::idle && producer.step != Step::over)
 					job_at(next, producer.job).row = durable ? Row::visible : Row::none;
 				if (producer.step != Step::idle)
@@ -327,23 +305,20 @@ Delivery::crash(Stepper<State> &stepper) const
 			for (Claimer &claimer : next.claimer)
 			{
 				for (int job = 0; job < jobs_max && claimer.step == Step::durable; job++)
-					if (int const attempt = claimer.attempt[static_cast<std::size_t>(job)];
-						has(claimer.ending, job))
-						note(claimer.way == Way::ack
-								 ? finish(job_at(next, job), Fate::acked, attempt)
-								 : fail(job_at(next, job), attempt));
-				bool const remembers = claimer.step == Step::have || claimer.step == Step::asked ||
-									   claimer.step == Step::pinned;
+					if (int const attempt = claimer.attempt[static_cast<std::size_t>(job)]; has(claimer.ending, job))
+						note(claimer.way == Way::ack ? finish(job_at(next, job), Fate::acked, attempt)
+													 : fail(job_at(next, job), attempt));
+				bool const remembers =
+					claimer.step == Step::have || claimer.step == Step::asked || claimer.step == Step::pinned;
 				Claimer const before = claimer;
 				claimer = Claimer{};
 				if (remembers && before.jobs != 0)
-					claimer = {Step::have, before.token, before.slot, before.jobs,   0,
-							   0,          false,        Way::ack,    false, before.attempt};
+					claimer = {Step::have, before.token, before.slot, before.jobs, 0,
+							   0,          false,        Way::ack,    false,       before.attempt};
 			}
 			for (int job = 0; job < jobs_max && next.worker.step == Step::durable; job++)
 				if (has(next.worker.jobs, job))
-					note(fail(job_at(next, job),
-							  next.worker.attempt[static_cast<std::size_t>(job)]));
+					note(fail(job_at(next, job), next.worker.attempt[static_cast<std::size_t>(job)]));
 			if (next.purger.step == Step::durable)
 				note(finish(job_at(next, next.purger.job), Fate::cancelled, 0));
 			if (Canceller const &cancel = next.canceller; cancel.step == Step::durable)
@@ -383,8 +358,8 @@ Delivery::rebuild(World &world, State &state) const
 			place(board, pool, id, id, ready_at(0), true);
 		}
 	}
-	finish_building(board, keeps(Guard::numbering_goes_on_at_the_ceiling) ? ceiling : past,
-					first_id + options_.jobs, 2, Wall{1});
+	finish_building(board, keeps(Guard::numbering_goes_on_at_the_ceiling) ? ceiling : past, first_id + options_.jobs, 2,
+					Wall{1});
 }
 
 // ---- what must hold
@@ -413,18 +388,17 @@ Delivery::broken(State const &state) const
 template <int number>
 static constexpr Goal<DeliveryState> delivered{"LOST", [](DeliveryState const &state) {
 												   Job const &job = state.job[number];
-												   return job.row != Row::visible ||
-														  job.fate != Fate::live ||
+												   return job.row != Row::visible || job.fate != Fate::live ||
 														  is_ready(state.board.job[number]);
 											   }};
 
 template <int number>
-static constexpr Goal<DeliveryState> drained{
-	"STUCK", [](DeliveryState const &state) {
-		Job const &job = state.job[number];
-		bool const unfinished = job.row == Row::visible && job.fate == Fate::live;
-		return unfinished || state.board.job[number] == JobState::none;
-	}};
+static constexpr Goal<DeliveryState> drained{"STUCK", [](DeliveryState const &state) {
+												 Job const &job = state.job[number];
+												 bool const unfinished =
+													 job.row == Row::visible && job.fate == Fate::live;
+												 return unfinished || state.board.job[number] == JobState::none;
+											 }};
 
 std::vector<Goal<DeliveryState>>
 Delivery::goals() const

@@ -194,8 +194,7 @@ class Delivery
 	bool
 	keeps(Guard guard) const
 	{
-		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) ==
-			   0;
+		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) == 0;
 	}
 
 	void producer_steps(Stepper<State> &stepper, int who) const;

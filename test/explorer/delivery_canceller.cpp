@@ -18,9 +18,8 @@ Delivery::canceller_steps(Stepper<State> &stepper) const
 			stepper.step(
 				{"canceller asks for job {j}, inserts an outcome", 0, job},
 				[&](World &, State &next) {
-					next.canceller = {Step::asked, static_cast<std::uint8_t>(job),
-									  static_cast<std::uint8_t>(index), lease.token,
-									  lease.attempt[static_cast<std::size_t>(job)]};
+					next.canceller = {Step::asked, static_cast<std::uint8_t>(job), static_cast<std::uint8_t>(index),
+									  lease.token, lease.attempt[static_cast<std::size_t>(job)]};
 					return nullptr;
 				},
 				false);
@@ -85,8 +84,7 @@ Delivery::abort_cancel(World &world, State &state) const
 	Canceller const &me = state.canceller;
 	LeaseSlot &lease = world.slot(me.slot);
 	if (me.step == Step::pinned && keeps(Guard::cancel_unpins_on_abort))
-		unpin_cancelled(lease, world.token(me.slot, me.token), world.numbers(lease, bit(me.job)),
-						Monotonic{0});
+		unpin_cancelled(lease, world.token(me.slot, me.token), world.numbers(lease, bit(me.job)), Monotonic{0});
 	state.canceller = Canceller{};
 }
 

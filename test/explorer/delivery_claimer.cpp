@@ -114,20 +114,18 @@ Delivery::take_steps(Stepper<State> &stepper, int who) const
 	auto const look = [](Claimer &claimer, State const &at) {
 		for (std::size_t job = 0; job < jobs_max; job++)
 		{
-			claimer.seen = static_cast<Jobs>(claimer.seen |
-											 (at.job[job].row == Row::visible ? 1U << job : 0U));
+			claimer.seen = static_cast<Jobs>(claimer.seen | (at.job[job].row == Row::visible ? 1U << job : 0U));
 			claimer.attempt[job] = static_cast<std::uint8_t>(at.job[job].failed + 1);
 		}
 	};
 	bool const early = !keeps(Guard::fetch_after_the_flip);
 	if (early && me.step == Step::idle)
-		stepper.step({"claimer {w} looks, before it takes anything", who},
-					 [&](World &, State &next) {
-						 Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
-						 look(claimer, next);
-						 claimer.step = Step::looking;
-						 return nullptr;
-					 });
+		stepper.step({"claimer {w} looks, before it takes anything", who}, [&](World &, State &next) {
+			Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
+			look(claimer, next);
+			claimer.step = Step::looking;
+			return nullptr;
+		});
 	bool any_ready = false;
 	for (JobState const job : state.board.job)
 		any_ready |= is_ready(job);
@@ -142,11 +140,10 @@ Delivery::take_steps(Stepper<State> &stepper, int who) const
 	for (int other = 0; options_.share && other < options_.claimers; other++)
 		if (Claimer const &from = state.claimer[static_cast<std::size_t>(other)];
 			me.step == Step::idle && from.step == Step::have && !from.open)
-			stepper.step({"claimer {w} is handed the token of the other", who},
-						 [&](World &, State &next) {
-							 next.claimer[static_cast<std::size_t>(who)] = from;
-							 return nullptr;
-						 });
+			stepper.step({"claimer {w} is handed the token of the other", who}, [&](World &, State &next) {
+				next.claimer[static_cast<std::size_t>(who)] = from;
+				return nullptr;
+			});
 }
 
 // The rows are handed over: PROVISIONAL → HELD.
@@ -167,8 +164,7 @@ Delivery::hand_over(World &world, State &state, int who) const
 		findings.absent = world.numbers(lease, static_cast<Jobs>(claimer.jobs & ~claimer.seen));
 	for (int index = 0; index < lease.run_count; index++)
 	{
-		auto const job =
-			static_cast<std::size_t>(world.job_of(run_at(world.pool(), lease, index).first));
+		auto const job = static_cast<std::size_t>(world.job_of(run_at(world.pool(), lease, index).first));
 		set_attempt(world.pool(), lease, index, claimer.attempt[job]);
 	}
 	settle(world.board(), world.pool(), lease, findings);
@@ -220,11 +216,10 @@ Delivery::fetch_steps(Stepper<State> &stepper, int who) const
 	else
 		stepper.step({"claimer {w} hands the rows over", who},
 					 [&](World &world, State &next) { return hand_over(world, next, who); });
-	stepper.step({"claimer {w} is cancelled before its rows are returned", who},
-				 [&](World &world, State &next) {
-					 abort_claim(world, next, who);
-					 return nullptr;
-				 });
+	stepper.step({"claimer {w} is cancelled before its rows are returned", who}, [&](World &world, State &next) {
+		abort_claim(world, next, who);
+		return nullptr;
+	});
 }
 
 void
@@ -258,8 +253,7 @@ Delivery::may_end(World const &world, Claimer const &claimer, Jobs jobs) const
 {
 	LeaseSlot const &lease = slot_of(world, claimer);
 	if (keeps(Guard::token_is_compared))
-		return core::may_end(lease, world.token(claimer.slot, claimer.token),
-							 world.numbers(lease, jobs)) &&
+		return core::may_end(lease, world.token(claimer.slot, claimer.token), world.numbers(lease, jobs)) &&
 			   world.numbers(lease, jobs).size() == __builtin_popcount(jobs);
 	Jobs const there = world.jobs_of(lease, lease.held - lease.pinned);
 	return lease.token.load() != no_token && (there & jobs) == jobs;
@@ -283,13 +277,12 @@ Delivery::holder_steps(Stepper<State> &stepper, int who) const
 	}
 	each(me.jobs, [&](int job) {
 		if (!may_end(stepper.world(), me, bit(job)))
-			stepper.step({"claimer {w} is refused job {j} (OQ001)", who, job},
-						 [&](World &, State &next) {
-							 Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
-							 claimer.jobs = static_cast<Jobs>(claimer.jobs & ~bit(job));
-							 tidy(claimer);
-							 return nullptr;
-						 });
+			stepper.step({"claimer {w} is refused job {j} (OQ001)", who, job}, [&](World &, State &next) {
+				Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
+				claimer.jobs = static_cast<Jobs>(claimer.jobs & ~bit(job));
+				tidy(claimer);
+				return nullptr;
+			});
 	});
 	ask_steps(stepper, who);
 }
@@ -301,8 +294,8 @@ Delivery::ask_whole(Stepper<State> &stepper, int who) const
 	Claimer const &me = stepper.state().claimer[static_cast<std::size_t>(who)];
 	LeaseSlot const &lease = slot_of(stepper.world(), me);
 	bool const told = keeps(Guard::whole_leases_are_not_acked_if_cancelled) && !lease.cancelled.empty();
-	Jobs const there = owns_slot(stepper.world(), me) ? stepper.world().jobs_of(lease, lease.held - lease.pinned)
-													   : Jobs{0};
+	Jobs const there =
+		owns_slot(stepper.world(), me) ? stepper.world().jobs_of(lease, lease.held - lease.pinned) : Jobs{0};
 	if (!told && there != 0)
 		stepper.step({"claimer {w} acks the whole lease", who}, [&](World &, State &next) {
 			Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
@@ -339,22 +332,18 @@ Delivery::ask_steps(Stepper<State> &stepper, int who) const
 		if (options_.nack && one)
 			ask("claimer {w} nacks jobs {j}", Way::nack, jobs);
 		LeaseSlot const &lease = slot_of(stepper.world(), me);
-		Jobs const there =
-			lease.token.load() != no_token ? stepper.world().jobs_of(lease, lease.held) : Jobs{0};
+		Jobs const there = lease.token.load() != no_token ? stepper.world().jobs_of(lease, lease.held) : Jobs{0};
 		bool const anyway = !keeps(Guard::release_only_ones_own) && (there & jobs) == jobs;
 		if (options_.release && (may_end(stepper.world(), me, jobs) || anyway))
-			stepper.step(
-				{"claimer {w} releases jobs {j}", who, jobs - 1}, [&](World &world, State &next) {
-					Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
-					LeaseSlot &mine = slot_of(world, claimer);
-					give_back(world.board(), world.pool(), world.table(), mine,
-							  world.numbers(mine, jobs));
-					each(jobs,
-						 [&](int job) { next.job[static_cast<std::size_t>(job)].excused = true; });
-					claimer.jobs = static_cast<Jobs>(claimer.jobs & ~jobs);
-					tidy(claimer);
-					return nullptr;
-				});
+			stepper.step({"claimer {w} releases jobs {j}", who, jobs - 1}, [&](World &world, State &next) {
+				Claimer &claimer = next.claimer[static_cast<std::size_t>(who)];
+				LeaseSlot &mine = slot_of(world, claimer);
+				give_back(world.board(), world.pool(), world.table(), mine, world.numbers(mine, jobs));
+				each(jobs, [&](int job) { next.job[static_cast<std::size_t>(job)].excused = true; });
+				claimer.jobs = static_cast<Jobs>(claimer.jobs & ~jobs);
+				tidy(claimer);
+				return nullptr;
+			});
 	}
 }
 
@@ -393,8 +382,7 @@ Delivery::abort_end(World &world, State &state, int who) const
 	Claimer &claimer = state.claimer[static_cast<std::size_t>(who)];
 	LeaseSlot &lease = slot_of(world, claimer);
 	if (claimer.step == Step::pinned && keeps(Guard::unpin_on_abort))
-		unpin(lease, world.token(claimer.slot, claimer.token), world.numbers(lease, claimer.ending),
-			  whenever);
+		unpin(lease, world.token(claimer.slot, claimer.token), world.numbers(lease, claimer.ending), whenever);
 	if (claimer.open)
 		return abort_claim(world, state, who);
 	claimer.step = Step::have;
@@ -415,9 +403,7 @@ Delivery::after_commit(World &world, State &state, int who) const
 	Ending ending = Ending::succeeded;
 	each(claimer.ending, [&](int job) {
 		if (claimer.way == Way::nack)
-			ending = claimer.attempt[static_cast<std::size_t>(job)] >= attempts_max
-						 ? Ending::dead
-						 : Ending::failed;
+			ending = claimer.attempt[static_cast<std::size_t>(job)] >= attempts_max ? Ending::dead : Ending::failed;
 	});
 	end(world.board(), world.pool(), world.table(), lease, jobs, ending, wall_always);
 	return nullptr;
@@ -437,13 +423,11 @@ Delivery::end_steps(Stepper<State> &stepper, int who) const
 		stepper.step({"claimer {w} is in PRE_COMMIT", who},
 					 [&](World &world, State &next) { return pre_commit(world, next, who); });
 	if (me.step == Step::asked || me.step == Step::pinned)
-		stepper.step(
-			{me.step == Step::asked ? "claimer {w} aborts" : "claimer {w} fails after PRE_COMMIT",
-			 who},
-			[&](World &world, State &next) {
-				abort_end(world, next, who);
-				return nullptr;
-			});
+		stepper.step({me.step == Step::asked ? "claimer {w} aborts" : "claimer {w} fails after PRE_COMMIT", who},
+					 [&](World &world, State &next) {
+						 abort_end(world, next, who);
+						 return nullptr;
+					 });
 	if (me.step == Step::pinned)
 		change("claimer {w}'s commit is durable", Step::durable);
 	if (me.step == Step::durable)
@@ -453,10 +437,9 @@ Delivery::end_steps(Stepper<State> &stepper, int who) const
 			char const *violation = nullptr;
 			each(claimer.ending, [&](int number) {
 				auto const job = static_cast<std::size_t>(number);
-				char const *const found =
-					claimer.way == Way::ack
-						? finish(next.job[job], Fate::acked, claimer.attempt[job])
-						: fail(next.job[job], claimer.attempt[job]);
+				char const *const found = claimer.way == Way::ack
+											  ? finish(next.job[job], Fate::acked, claimer.attempt[job])
+											  : fail(next.job[job], claimer.attempt[job]);
 				violation = found != nullptr ? found : violation;
 			});
 			each(claimer.whole ? claimer.jobs : Jobs{0}, [&](int number) {

@@ -137,15 +137,14 @@ DueModel::claimer_steps(Stepper<State> &stepper) const
 		stepper.step({"claimer settles: hands the row over, or sends the job back to wait"},
 					 [&](World &world, State &next) { return settle_claim(world, next); });
 	if (state.claimer == DuePhase::taken || state.claimer == DuePhase::looked)
-		stepper.step({"claimer is cancelled before its rows are returned"},
-					 [](World &world, State &next) {
-						 LeaseSlot &lease = world.slot(0);
-						 give_back(world.board(), world.pool(), world.table(), lease, lease.held);
-						 next.claimer = DuePhase::idle;
-						 next.watermark = 0;
-						 next.early = false;
-						 return nullptr;
-					 });
+		stepper.step({"claimer is cancelled before its rows are returned"}, [](World &world, State &next) {
+			LeaseSlot &lease = world.slot(0);
+			give_back(world.board(), world.pool(), world.table(), lease, lease.held);
+			next.claimer = DuePhase::idle;
+			next.watermark = 0;
+			next.early = false;
+			return nullptr;
+		});
 	holder_steps(stepper);
 }
 
@@ -181,16 +180,15 @@ DueModel::holder_steps(Stepper<State> &stepper) const
 	State const &state = stepper.state();
 	for (bool const acks : {true, false})
 		if (state.claimer == DuePhase::have && (acks || !state.failed))
-			stepper.step(
-				{acks ? "claimer acks: visible" : "claimer nacks, due again at 4: visible"},
-				[&](World &world, State &next) {
-					pin(world.slot(0), world.token(0, 1), world.slot(0).held);
-					next.claimer = DuePhase::ended;
-					next.acks = acks;
-					next.finished = acks;
-					next.failed |= !acks;
-					return nullptr;
-				});
+			stepper.step({acks ? "claimer acks: visible" : "claimer nacks, due again at 4: visible"},
+						 [&](World &world, State &next) {
+							 pin(world.slot(0), world.token(0, 1), world.slot(0).held);
+							 next.claimer = DuePhase::ended;
+							 next.acks = acks;
+							 next.finished = acks;
+							 next.failed |= !acks;
+							 return nullptr;
+						 });
 	if (state.claimer == DuePhase::ended)
 		stepper.step({"claimer's COMMIT callback"}, [&](World &world, State &next) {
 			LeaseSlot &lease = world.slot(0);
@@ -199,8 +197,8 @@ DueModel::holder_steps(Stepper<State> &stepper) const
 			Wall const watermark = board.watermark;
 			if (!keeps(DueGuard::callback_compares_with_the_watermark))
 				board.watermark = wall_always;
-			end(board, world.pool(), world.table(), lease, lease.held,
-				next.acks ? Ending::succeeded : Ending::failed, wall_of(next.due()));
+			end(board, world.pool(), world.table(), lease, lease.held, next.acks ? Ending::succeeded : Ending::failed,
+				wall_of(next.due()));
 			board.watermark = watermark;
 			if (!keeps(DueGuard::commit_notes_the_due_time))
 				board.earliest_due = earliest;
@@ -224,12 +222,10 @@ std::vector<Goal<DueState>>
 DueModel::goals() const
 {
 	Goal<State> const delivered{"WAITS-FOR-EVER", [](State const &state) {
-									return !state.visible || state.finished ||
-										   is_ready(state.board.job[0]);
+									return !state.visible || state.finished || is_ready(state.board.job[0]);
 								}};
-	Goal<State> const drained{"STUCK", [](State const &state) {
-								  return !state.finished || state.board.job[0] == JobState::none;
-							  }};
+	Goal<State> const drained{
+		"STUCK", [](State const &state) { return !state.finished || state.board.job[0] == JobState::none; }};
 	return {delivered, drained};
 }
 

@@ -126,8 +126,7 @@ class DueModel
 	bool
 	keeps(DueGuard guard) const
 	{
-		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) ==
-			   0;
+		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) == 0;
 	}
 
 	void clock_steps(Stepper<State> &stepper) const;

@@ -24,8 +24,7 @@ DueModel::purger_steps(Stepper<State> &stepper) const
 			{"purge takes the waiting job, inserts an outcome"},
 			[](World &world, State &next) {
 				Refusal refusal = Refusal::none;
-				seize_next(world.board(), world.pool(), JobState::waiting, due_job, due_job,
-						   refusal);
+				seize_next(world.board(), world.pool(), JobState::waiting, due_job, due_job, refusal);
 				next.purger = DuePhase::inserted;
 				return nullptr;
 			},
@@ -43,8 +42,7 @@ DueModel::purger_steps(Stepper<State> &stepper) const
 			restore_seized(world.board(), world.pool(), seized);
 			if (!keeps(DueGuard::restored_are_looked_for_again))
 				world.board().promoted_to = promoted;
-			if (!keeps(DueGuard::restored_are_looked_for_again) ||
-				!keeps(DueGuard::only_the_last_look_ends_it))
+			if (!keeps(DueGuard::restored_are_looked_for_again) || !keeps(DueGuard::only_the_last_look_ends_it))
 				world.board().promoting_to = promoting;
 			next.purger = DuePhase::idle;
 			return nullptr;
@@ -67,12 +65,10 @@ DueModel::begin_look(Stepper<State> &stepper, int who) const
 	auto const index = static_cast<std::size_t>(who);
 	BoardView const &board = state.board;
 	bool const set_back = board.watermark > state.clock;
-	bool const failed =
-		board.promoted_to < board.watermark && keeps(DueGuard::failed_looks_are_repeated);
+	bool const failed = board.promoted_to < board.watermark && keeps(DueGuard::failed_looks_are_repeated);
 	bool const wanted = board.earliest_due <= state.clock || set_back || failed;
 	// Two looks under way never begin in the same microsecond; here the clock is coarser than that.
-	if (Promoter const &other = state.promoter[1 - index];
-		other.look != Look::idle && other.to == state.clock)
+	if (Promoter const &other = state.promoter[1 - index]; other.look != Look::idle && other.to == state.clock)
 		return;
 	if (keeps(DueGuard::watermark_rises_before_the_read))
 		stepper.step(
@@ -159,8 +155,7 @@ DueModel::promoter_steps(Stepper<State> &stepper, int who) const
 			if (mine.found && keeps(DueGuard::promotes_only_from_waiting))
 				promote(world.board(), world.pool(), due_job, 0);
 			else if (mine.found)
-				for (JobState const from :
-					 {JobState::waiting, JobState::leased, JobState::seized, JobState::none})
+				for (JobState const from : {JobState::waiting, JobState::leased, JobState::seized, JobState::none})
 					world.board().map.move(world.pool(), due_job, due_job, from, ready_at(0));
 			mine.found = false;
 			return nullptr;
@@ -190,8 +185,8 @@ DueModel::crash(Stepper<State> &stepper) const
 			world.begin_building();
 			bool const due = next.due() <= next.clock;
 			if (next.visible && !next.finished)
-				place(world.board(), world.pool(), due_job, due_job,
-					  due ? ready_at(0) : JobState::waiting, next.failed);
+				place(world.board(), world.pool(), due_job, due_job, due ? ready_at(0) : JobState::waiting,
+					  next.failed);
 			if (next.visible && !next.finished && !due)
 				note_due(world.board(), wall_of(next.due()));
 			finish_building(world.board(), ceiling, due_job + 1, 2, wall_of(next.clock));

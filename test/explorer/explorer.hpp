@@ -42,8 +42,7 @@ class Sink
 {
   public:
 	virtual ~Sink() = default;
-	virtual void add(Label const &label, State const &next, World const &after,
-					 char const *violation, bool live) = 0;
+	virtual void add(Label const &label, State const &next, World const &after, char const *violation, bool live) = 0;
 };
 
 // Applies one step after the other to copies of the same world.
@@ -104,8 +103,7 @@ class Explorer
 
   public:
 	explicit Explorer(Model const &model)
-		: model_(model), table_(1 << 12, none), world_(model.empty_world()),
-		  scratch_(model.empty_world())
+		: model_(model), table_(1 << 12, none), world_(model.empty_world()), scratch_(model.empty_world())
 	{
 	}
 
@@ -121,8 +119,7 @@ class Explorer
 		if (result_.violation.empty())
 			walk();
 		result_.states = states_.size();
-		result_.seconds =
-			std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+		result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 		return result_;
 	}
 
@@ -145,8 +142,7 @@ class Explorer
 		explicit Collector(Explorer &explorer) : explorer_(explorer) {}
 
 		void
-		add(Label const &label, State const &next, World const &, char const *violation,
-			bool live) override
+		add(Label const &label, State const &next, World const &, char const *violation, bool live) override
 		{
 			explorer_.found(label, next, violation, live);
 		}
@@ -167,8 +163,7 @@ class Explorer
 	{
 	  public:
 		void
-		add(Label const &label, State const &next, World const &after, char const *violation,
-			bool) override
+		add(Label const &label, State const &next, World const &after, char const *violation, bool) override
 		{
 			choices.push_back({label, next, violation != nullptr ? violation : ""});
 			if (static_cast<int>(choices.size()) - 1 == chosen)
@@ -246,8 +241,7 @@ class Explorer
 	{
 		std::size_t const mask = table_.size() - 1;
 		std::size_t place = hash(state) & mask;
-		while (table_[place] != none &&
-			   std::memcmp(&states_[table_[place]], &state, sizeof(State)) != 0)
+		while (table_[place] != none && std::memcmp(&states_[table_[place]], &state, sizeof(State)) != 0)
 			place = (place + 1) & mask;
 		return place;
 	}
@@ -293,8 +287,7 @@ class Explorer
 	}
 
 	void
-	check_goal(Goal<State> const &goal, std::vector<Index> const &begin,
-			   std::vector<Index> const &sources)
+	check_goal(Goal<State> const &goal, std::vector<Index> const &begin, std::vector<Index> const &sources)
 	{
 		std::vector<bool> good(states_.size());
 		std::vector<Index> open;

@@ -69,8 +69,7 @@ class JournalModel
 	bool
 	keeps(JournalGuard guard) const
 	{
-		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) ==
-			   0;
+		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) == 0;
 	}
 
 	void claimer_steps(Stepper<State> &stepper) const;
@@ -98,8 +97,8 @@ add_row(JournalState &state, Row const &row)
 void
 remove_row(JournalState &state, std::uint8_t token)
 {
-	auto const end = std::remove_if(state.row.begin(), state.row.end(),
-									[=](Row const &row) { return row.token == token; });
+	auto const end =
+		std::remove_if(state.row.begin(), state.row.end(), [=](Row const &row) { return row.token == token; });
 	std::fill(end, state.row.end(), Row{});
 }
 
@@ -143,21 +142,20 @@ JournalModel::claimer_steps(Stepper<State> &stepper) const
 	LeaseView const &lease = state.board.lease[0];
 	for (bool const suspicious : {false, true})
 		if (is_ready(state.board.job[0]) && state.granted < options_.tokens)
-			stepper.step(
-				{suspicious ? "a claim that waits for the journal" : "a claim: rows handed over"},
-				[=](World &world, State &next) {
-					LeaseSlot &slot = world.grant(++next.granted);
-					Refusal refusal = Refusal::none;
-					take(world.board(), world.pool(), slot, 1, refusal);
-					set_attempt(world.pool(), slot, 0, world.history(0) ? next.failed + 1 : 1);
-					settle(world.board(), world.pool(), slot, Findings{{}, {}, {}, wall_never});
-					if (suspicious)
-						slot.journal.store(LeaseJournal::wanted);
-					else
-						hold(world.board(), slot, Monotonic{1});
-					next.holder = suspicious ? 0 : next.granted;
-					return next.finished ? "REVIVED" : nullptr;
-				});
+			stepper.step({suspicious ? "a claim that waits for the journal" : "a claim: rows handed over"},
+						 [=](World &world, State &next) {
+							 LeaseSlot &slot = world.grant(++next.granted);
+							 Refusal refusal = Refusal::none;
+							 take(world.board(), world.pool(), slot, 1, refusal);
+							 set_attempt(world.pool(), slot, 0, world.history(0) ? next.failed + 1 : 1);
+							 settle(world.board(), world.pool(), slot, Findings{{}, {}, {}, wall_never});
+							 if (suspicious)
+								 slot.journal.store(LeaseJournal::wanted);
+							 else
+								 hold(world.board(), slot, Monotonic{1});
+							 next.holder = suspicious ? 0 : next.granted;
+							 return next.finished ? "REVIVED" : nullptr;
+						 });
 	if (lease.state != LeaseState::provisional || lease.released != 0)
 		return;
 	stepper.step({"the waiting claim aborts"}, [this](World &world, State &) {
@@ -186,8 +184,8 @@ JournalModel::holder_steps(Stepper<State> &stepper) const
 		LeaseSlot &slot = world.slot(0);
 		next.failed++;
 		next.finished = next.failed == attempts_max;
-		end(world.board(), world.pool(), world.table(), slot, slot.held,
-			next.finished ? Ending::dead : Ending::failed, wall_always);
+		end(world.board(), world.pool(), world.table(), slot, slot.held, next.finished ? Ending::dead : Ending::failed,
+			wall_always);
 	};
 	if (mine)
 	{
@@ -196,8 +194,7 @@ JournalModel::holder_steps(Stepper<State> &stepper) const
 			bool const twice = next.finished;
 			next.finished = true;
 			next.holder = 0;
-			end(world.board(), world.pool(), world.table(), slot, slot.held, Ending::succeeded,
-				wall_always);
+			end(world.board(), world.pool(), world.table(), slot, slot.held, Ending::succeeded, wall_always);
 			return twice ? "DOUBLE-EFFECT" : nullptr;
 		});
 		stepper.step({"nack"}, [=](World &world, State &next) {
@@ -226,10 +223,9 @@ JournalModel::writer_steps(Stepper<State> &stepper) const
 {
 	State const &state = stepper.state();
 	LeaseView const &lease = state.board.lease[0];
-	bool const wants =
-		(lease.journal == LeaseJournal::none && lease.state == LeaseState::held) ||
-		(lease.journal == LeaseJournal::wanted &&
-		 (lease.state == LeaseState::held || lease.state == LeaseState::provisional));
+	bool const wants = (lease.journal == LeaseJournal::none && lease.state == LeaseState::held) ||
+					   (lease.journal == LeaseJournal::wanted &&
+						(lease.state == LeaseState::held || lease.state == LeaseState::provisional));
 	if (state.writing == Writing::no && lease.token != 0 && lease.released == 0 && wants)
 		stepper.step({"worker copies the lease, marks it"}, [this](World &world, State &next) {
 			next.writing = Writing::copied;
@@ -275,33 +271,30 @@ JournalModel::cleaner_steps(Stepper<State> &stepper) const
 	LeaseView const &lease = state.board.lease[0];
 	for (Row const &row : state.row)
 		if (row.token != 0 && row.token != lease.token && state.writing == Writing::no)
-			stepper.step({"worker deletes the row of a lease that ended"},
-						 [=](World &, State &next) {
-							 remove_row(next, row.token);
-							 return nullptr;
-						 });
-	if (state.writing == Writing::no && lease.token != 0 && lease.released != 0)
-		stepper.step({"worker finds released jobs, deletes the rows durably"},
-					 [](World &, State &next) {
-						 remove_row(next, next.board.lease[0].token);
-						 next.writing = Writing::clearing;
-						 next.copy = {next.board.lease[0].token, 0};
-						 return nullptr;
-					 });
-	if (state.writing == Writing::clearing)
-		stepper.step(
-			{"worker's COMMIT callback: released jobs are ready"}, [](World &world, State &next) {
-				LeaseSlot &slot = world.slot(0);
-				if (slot.token.load() != no_token && owns(slot, world.token(0, next.copy.token)))
-				{
-					slot.journal.store(LeaseJournal::none);
-					if (JobSet const released = slot.released; !released.empty())
-						give_back(world.board(), world.pool(), world.table(), slot, released);
-				}
-				next.writing = Writing::no;
-				next.copy = Row{};
+			stepper.step({"worker deletes the row of a lease that ended"}, [=](World &, State &next) {
+				remove_row(next, row.token);
 				return nullptr;
 			});
+	if (state.writing == Writing::no && lease.token != 0 && lease.released != 0)
+		stepper.step({"worker finds released jobs, deletes the rows durably"}, [](World &, State &next) {
+			remove_row(next, next.board.lease[0].token);
+			next.writing = Writing::clearing;
+			next.copy = {next.board.lease[0].token, 0};
+			return nullptr;
+		});
+	if (state.writing == Writing::clearing)
+		stepper.step({"worker's COMMIT callback: released jobs are ready"}, [](World &world, State &next) {
+			LeaseSlot &slot = world.slot(0);
+			if (slot.token.load() != no_token && owns(slot, world.token(0, next.copy.token)))
+			{
+				slot.journal.store(LeaseJournal::none);
+				if (JobSet const released = slot.released; !released.empty())
+					give_back(world.board(), world.pool(), world.table(), slot, released);
+			}
+			next.writing = Writing::no;
+			next.copy = Row{};
+			return nullptr;
+		});
 }
 
 // ---- the restart
@@ -317,10 +310,8 @@ JournalModel::restore(World &world, State &state) const
 	std::uint8_t restored = 0;
 	for (auto row = state.row.rbegin(); row != state.row.rend(); ++row)
 	{
-		bool const unfinished =
-			world.state(0) != JobState::none && world.state(0) != JobState::leased;
-		bool const current =
-			state.failed < row->attempt || !keeps(JournalGuard::attempts_are_compared);
+		bool const unfinished = world.state(0) != JobState::none && world.state(0) != JobState::leased;
+		bool const current = state.failed < row->attempt || !keeps(JournalGuard::attempts_are_compared);
 		if (row->token == 0 || !unfinished || !current)
 			continue;
 		LeaseSlot &lease = world.restore(0, row->token);
@@ -335,9 +326,7 @@ JournalModel::restore(World &world, State &state) const
 	state.restarts++;
 	if (restored == 0)
 		return nullptr;
-	return state.finished              ? "REVIVED"
-		   : restored != state.granted ? "OLDER-LEASE-RESTORED"
-									   : nullptr;
+	return state.finished ? "REVIVED" : restored != state.granted ? "OLDER-LEASE-RESTORED" : nullptr;
 }
 
 void
@@ -374,11 +363,10 @@ JournalModel::broken(State const &state) const
 std::vector<Goal<JournalState>>
 JournalModel::goals() const
 {
-	return {
-		{"LOST", [](State const &state) { return state.finished || is_ready(state.board.job[0]); }},
-		{"NEVER-DELETED", [](State const &state) {
-			 return std::ranges::all_of(state.row, [](Row const &row) { return row.token == 0; });
-		 }}};
+	return {{"LOST", [](State const &state) { return state.finished || is_ready(state.board.job[0]); }},
+			{"NEVER-DELETED", [](State const &state) {
+				 return std::ranges::all_of(state.row, [](Row const &row) { return row.token == 0; });
+			 }}};
 }
 
 } // namespace

@@ -116,14 +116,15 @@ Keys::looker_steps(Stepper<State> &stepper) const
 			return nullptr;
 		});
 	if (me.looks)
-		step(stepper, {"the looker fails"},
-			 [&](World &world, State &next) {
-				 if (keeps(KeyGuard::a_look_that_fails_is_repeated))
-					 doubt_key(world.board(), world.pool(), key_hash);
-				 next.looker = KeyLooker{};
-				 return nullptr;
-			 },
-			 false);
+		step(
+			stepper, {"the looker fails"},
+			[&](World &world, State &next) {
+				if (keeps(KeyGuard::a_look_that_fails_is_repeated))
+					doubt_key(world.board(), world.pool(), key_hash);
+				next.looker = KeyLooker{};
+				return nullptr;
+			},
+			false);
 }
 
 // ---- the crash
@@ -156,18 +157,17 @@ Keys::steps(Stepper<State> stepper) const
 		claimer_steps(stepper, who);
 	looker_steps(stepper);
 	if (stepper.state().crashes < options_.crashes)
-		step(stepper, {"CRASH, and the board is built from the tables"},
-			 [&](World &world, State &next) {
-				 crash(world, next);
-				 return nullptr;
-			 },
-			 false);
+		step(
+			stepper, {"CRASH, and the board is built from the tables"},
+			[&](World &world, State &next) {
+				crash(world, next);
+				return nullptr;
+			},
+			false);
 }
 
 template <int number>
-constexpr Goal<KeysState> finished{"STUCK", [](KeysState const &state) {
-									   return !is_live(state.job[number]);
-								   }};
+constexpr Goal<KeysState> finished{"STUCK", [](KeysState const &state) { return !is_live(state.job[number]); }};
 
 std::vector<Goal<KeysState>>
 Keys::goals() const

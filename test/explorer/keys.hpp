@@ -190,7 +190,8 @@ rows_of(KeysState const &state)
 {
 	Jobs rows = 0;
 	for (int job = 0; job < jobs; job++)
-		if (Phase const phase = state.job[static_cast<std::size_t>(job)].phase; phase == Phase::visible || phase == Phase::published)
+		if (Phase const phase = state.job[static_cast<std::size_t>(job)].phase;
+			phase == Phase::visible || phase == Phase::published)
 			rows = static_cast<Jobs>(rows | bit(job));
 	return rows;
 }
@@ -248,7 +249,11 @@ Keys::step(Stepper<State> &stepper, Label const &label, Change change, bool live
 			state.key = KeyView{};
 			state.key.in_doubt = world.board().keys_are_in_doubt;
 			if (key != nullptr)
-				state.key = {true, view_of(key->low), static_cast<std::uint8_t>(key->running), key->to_look_at, key->has_blocked,
+				state.key = {true,
+							 view_of(key->low),
+							 static_cast<std::uint8_t>(key->running),
+							 key->to_look_at,
+							 key->has_blocked,
 							 world.board().keys_are_in_doubt};
 			for (int index = 0; index < slots; index++)
 			{

@@ -48,8 +48,9 @@ Keys::begin(World &world, State &state, KeyClaimer &claimer) const
 	LeaseSlot &lease = lease_of(world, claimer);
 	Jobs const early = claimer.walk.rows;
 	KeyWalk walk{};
-	Turn const turn = begin_turn(world.board(), world.pool(), lease, core::job_of(world.pool(), lease, world.id(claimer.job)),
-								 world.id(claimer.job), key_hash, 1, walk);
+	Turn const turn =
+		begin_turn(world.board(), world.pool(), lease, core::job_of(world.pool(), lease, world.id(claimer.job)),
+				   world.id(claimer.job), key_hash, 1, walk);
 	if (turn != Turn::granted)
 	{
 		next_job(world, claimer);
@@ -70,10 +71,11 @@ Keys::check(World &world, State &state, KeyClaimer &claimer) const
 	KeyedJob lower[jobs];
 	int const count = list_rows(world, claimer.walk, claimer.job, lower);
 	KeyWalk walk = walk_in(world, claimer.walk);
-	Turn const turn = !keeps(KeyGuard::lower_jobs_are_checked)
-						  ? Turn::granted
-						  : check_turn(world.board(), world.pool(), lease, core::job_of(world.pool(), lease, world.id(claimer.job)),
-									   world.id(claimer.job), walk, lower, count);
+	Turn const turn =
+		!keeps(KeyGuard::lower_jobs_are_checked)
+			? Turn::granted
+			: check_turn(world.board(), world.pool(), lease, core::job_of(world.pool(), lease, world.id(claimer.job)),
+						 world.id(claimer.job), walk, lower, count);
 	char const *violation = nullptr;
 	if (turn == Turn::granted)
 	{

@@ -27,7 +27,7 @@ struct SegmentState
 	Phase producer;
 	std::uint8_t job; // of the producer
 	bool visible;     // the row of job 0
-	bool finished; // or dead
+	bool finished;    // or dead
 	bool dead;
 	Phase claimer;
 	std::uint8_t claimed;
@@ -66,8 +66,7 @@ class SegmentModel
 	bool
 	keeps(SegmentGuard guard) const
 	{
-		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) ==
-			   0;
+		return (static_cast<std::uint32_t>(options_.removed) & static_cast<std::uint32_t>(guard)) == 0;
 	}
 
 	bool is_drained(World const &world) const;
@@ -118,11 +117,10 @@ SegmentModel::producer_steps(Stepper<State> &stepper) const
 			return nullptr;
 		});
 	if (state.producer == Phase::reserved)
-		stepper.step({"producer inserts the row of job {j}", 0, state.job},
-					 [](World &, State &next) {
-						 next.producer = Phase::inserted;
-						 return insert(next, next.job);
-					 });
+		stepper.step({"producer inserts the row of job {j}", 0, state.job}, [](World &, State &next) {
+			next.producer = Phase::inserted;
+			return insert(next, next.job);
+		});
 	if (state.producer == Phase::reserved || state.producer == Phase::inserted)
 		stepper.step({"producer aborts"}, [](World &world, State &next) {
 			abandon(world.board(), world.pool(), world.id(next.job), world.id(next.job));
@@ -137,8 +135,7 @@ SegmentModel::producer_steps(Stepper<State> &stepper) const
 		});
 	if (state.producer == Phase::visible)
 		stepper.step({"producer's COMMIT callback"}, [](World &world, State &next) {
-			publish(world.board(), world.pool(), world.id(next.job), world.id(next.job), 0,
-					wall_always);
+			publish(world.board(), world.pool(), world.id(next.job), world.id(next.job), 0, wall_always);
 			next.producer = Phase::over;
 			return nullptr;
 		});
@@ -148,8 +145,7 @@ void
 SegmentModel::claimer_steps(Stepper<State> &stepper) const
 {
 	State const &state = stepper.state();
-	if (state.claimer == Phase::idle &&
-		(is_ready(state.board.job[0]) || is_ready(state.board.job[1])))
+	if (state.claimer == Phase::idle && (is_ready(state.board.job[0]) || is_ready(state.board.job[1])))
 		stepper.step({"claimer takes a job, reads its row"}, [](World &world, State &next) {
 			LeaseSlot &lease = world.grant(1);
 			Refusal refusal = Refusal::none;
@@ -157,8 +153,7 @@ SegmentModel::claimer_steps(Stepper<State> &stepper) const
 			settle(world.board(), world.pool(), lease, Findings{{}, {}, {}, wall_never});
 			hold(world.board(), lease, Monotonic{1});
 			next.claimer = Phase::have;
-			next.claimed =
-				static_cast<std::uint8_t>(world.job_of(run_at(world.pool(), lease, 0).first));
+			next.claimed = static_cast<std::uint8_t>(world.job_of(run_at(world.pool(), lease, 0).first));
 			return insert(next, next.claimed);
 		});
 	if (state.claimer == Phase::have)
@@ -170,13 +165,12 @@ SegmentModel::claimer_steps(Stepper<State> &stepper) const
 			next.claimed = 0;
 			return nullptr;
 		});
-		stepper.step({"claimer inserts an outcome, which is visible"},
-					 [](World &world, State &next) {
-						 pin(world.slot(0), world.token(0, 1), world.slot(0).held);
-						 next.claimer = Phase::ended;
-						 next.finished |= next.claimed == 0;
-						 return insert(next, next.claimed);
-					 });
+		stepper.step({"claimer inserts an outcome, which is visible"}, [](World &world, State &next) {
+			pin(world.slot(0), world.token(0, 1), world.slot(0).held);
+			next.claimer = Phase::ended;
+			next.finished |= next.claimed == 0;
+			return insert(next, next.claimed);
+		});
 		if (state.claimed == 0)
 			stepper.step(
 				{"claimer rejects the job, which is dead"},
@@ -191,8 +185,7 @@ SegmentModel::claimer_steps(Stepper<State> &stepper) const
 	if (state.claimer == Phase::ended)
 		stepper.step({"claimer's COMMIT callback"}, [](World &world, State &next) {
 			LeaseSlot &lease = world.slot(0);
-			end(world.board(), world.pool(), world.table(), lease, lease.held, Ending::succeeded,
-				wall_always);
+			end(world.board(), world.pool(), world.table(), lease, lease.held, Ending::succeeded, wall_always);
 			next.claimer = Phase::idle;
 			next.claimed = 0;
 			return nullptr;
@@ -293,13 +286,11 @@ SegmentModel::redriver_steps(Stepper<State> &stepper) const
 bool
 SegmentModel::is_drained(World const &world) const
 {
-	bool const sealed =
-		is_sealed(world.board(), 0) || !keeps(SegmentGuard::only_sealed_segments_are_drained);
+	bool const sealed = is_sealed(world.board(), 0) || !keeps(SegmentGuard::only_sealed_segments_are_drained);
 	JobState const job = world.state(0);
-	bool const passed_over =
-		(job == JobState::reserved && !keeps(SegmentGuard::reserved_ids_are_live)) ||
-		(job == JobState::leased && !keeps(SegmentGuard::leased_ids_are_live)) ||
-		(job == JobState::seized && !keeps(SegmentGuard::seized_ids_are_live));
+	bool const passed_over = (job == JobState::reserved && !keeps(SegmentGuard::reserved_ids_are_live)) ||
+							 (job == JobState::leased && !keeps(SegmentGuard::leased_ids_are_live)) ||
+							 (job == JobState::seized && !keeps(SegmentGuard::seized_ids_are_live));
 	return sealed && (passed_over || world.board().map.is_empty(world.pool(), 0));
 }
 
@@ -315,8 +306,7 @@ SegmentModel::worker_steps(Stepper<State> &stepper) const
 	// The lock on the tables is free when no transaction that wrote to them is open.
 	bool const locked = (state.producer == Phase::inserted && state.job == 0) ||
 						(state.producer == Phase::visible && state.job == 0) ||
-						(state.claimer == Phase::ended && state.claimed == 0) ||
-						state.purger == Phase::visible ||
+						(state.claimer == Phase::ended && state.claimed == 0) || state.purger == Phase::visible ||
 						(state.redriver != Phase::idle && keeps(SegmentGuard::redrive_takes_the_lock_first)) ||
 						state.redriver == Phase::inserted || state.redriver == Phase::visible;
 	bool const may_flag = !locked || !keeps(SegmentGuard::drained_under_the_lock);
@@ -326,22 +316,20 @@ SegmentModel::worker_steps(Stepper<State> &stepper) const
 			return nullptr;
 		});
 	if (state.worker == Phase::marked)
-		stepper.step({"worker's COMMIT callback: the board forgets segment 0"},
-					 [](World &world, State &next) {
-						 next.worker = Phase::over;
-						 if (!world.board().map.is_empty(world.pool(), 0))
-							 return "FORGOTTEN-ALIVE";
-						 world.board().map.forget(world.pool(), 0);
-						 return static_cast<char const *>(nullptr);
-					 });
+		stepper.step({"worker's COMMIT callback: the board forgets segment 0"}, [](World &world, State &next) {
+			next.worker = Phase::over;
+			if (!world.board().map.is_empty(world.pool(), 0))
+				return "FORGOTTEN-ALIVE";
+			world.board().map.forget(world.pool(), 0);
+			return static_cast<char const *>(nullptr);
+		});
 	// Retention has passed.
 	if (state.worker == Phase::over && !locked && is_drained(stepper.world()))
-		stepper.step({"worker gets the lock, tests again, drops segment 0"},
-					 [](World &, State &next) {
-						 next.worker = Phase::dropped;
-						 next.dead = false;
-						 return next.visible && !next.finished ? "LOST" : nullptr;
-					 });
+		stepper.step({"worker gets the lock, tests again, drops segment 0"}, [](World &, State &next) {
+			next.worker = Phase::dropped;
+			next.dead = false;
+			return next.visible && !next.finished ? "LOST" : nullptr;
+		});
 }
 
 char const *
@@ -353,12 +341,9 @@ SegmentModel::broken(State const &) const
 std::vector<Goal<SegmentState>>
 SegmentModel::goals() const
 {
-	Goal<State> const dropped{"NEVER-DROPPED",
-							  [](State const &state) { return state.worker == Phase::dropped; }};
-	Goal<State> const delivered{"LOST", [](State const &state) {
-									return !state.visible || state.finished ||
-										   is_ready(state.board.job[0]);
-								}};
+	Goal<State> const dropped{"NEVER-DROPPED", [](State const &state) { return state.worker == Phase::dropped; }};
+	Goal<State> const delivered{
+		"LOST", [](State const &state) { return !state.visible || state.finished || is_ready(state.board.job[0]); }};
 	return {dropped, delivered};
 }
 

@@ -32,8 +32,7 @@ time_of(Wall wall)
 World::World(JobId base, std::uint32_t frames)
 	: base_(base), frames_(frames), pool_at_(aligned(sizeof(Board))),
 	  table_at_(pool_at_ + aligned(FramePool::size_for(frames))),
-	  size_(table_at_ + aligned(LeaseTable::size_for(slots))),
-	  memory_(::operator new (size_, std::align_val_t{64}))
+	  size_(table_at_ + aligned(LeaseTable::size_for(slots))), memory_(::operator new (size_, std::align_val_t{64}))
 {
 	std::memset(memory_.get(), 0, size_);
 	begin_building();
@@ -80,8 +79,7 @@ World::build_lease(int index, LeaseView const &view)
 		if (has(view.jobs, job))
 		{
 			add_run(pool(), lease, id(job), id(job), 0);
-			set_attempt(pool(), lease, lease.run_count - 1,
-						view.attempt[static_cast<std::size_t>(job)]);
+			set_attempt(pool(), lease, lease.run_count - 1, view.attempt[static_cast<std::size_t>(job)]);
 		}
 	lease.state.store(view.state);
 	lease.journal.store(view.journal);
@@ -129,8 +127,7 @@ World::view_lease(LeaseSlot const &lease) const
 	for (int index = 0; index < lease.run_count; index++)
 	{
 		LeasedIds const run = run_at(pool(), lease, index);
-		view.attempt[static_cast<std::size_t>(job_of(run.first))] =
-			static_cast<std::uint8_t>(run.attempt);
+		view.attempt[static_cast<std::size_t>(job_of(run.first))] = static_cast<std::uint8_t>(run.attempt);
 	}
 	return view;
 }

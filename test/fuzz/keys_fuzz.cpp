@@ -12,8 +12,8 @@ fuzz(Bytes bytes)
 	std::uint8_t const kind = first_byte(bytes);
 	int const keys = 1 + first_byte(bytes) % 8;
 	bool const starved = kind % 2 == 1;
-	KeyHistory history(Turns{1, 1 + kind / 2 % 3, keys, starved ? 20U + kind / 8 : 400U, starved,
-							 at_most(bytes, 1000)});
+	KeyHistory history(
+		Turns{1, 1 + kind / 2 % 3, keys, starved ? 20U + kind / 8 : 400U, starved, at_most(bytes, 1000)});
 	take_steps(history);
 	history.wind_up();
 }

@@ -42,8 +42,7 @@ name(Bytes bytes)
 	std::string_view const text(reinterpret_cast<char const *>(bytes.data()), bytes.size());
 	constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz";
 	constexpr std::string_view all = "abcdefghijklmnopqrstuvwxyz0123456789_.-";
-	bool const good = text.find_first_of(letters) == 0 &&
-					  text.find_first_not_of(all) == text.npos && text.size() < 64;
+	bool const good = text.find_first_of(letters) == 0 && text.find_first_not_of(all) == text.npos && text.size() < 64;
 	ASSERT_EQ(is_queue_name(text), good);
 }
 
@@ -76,12 +75,9 @@ delay(Dice &dice)
 	double const factor = any();
 	double const jitter = any();
 	bool const sensible = factor >= 1 && jitter >= 0 && jitter <= 1;
-	Backoff const backoff{number_between(dice, 0, INT64_MAX), sensible ? factor : 2, max,
-						  sensible ? jitter : 0.5};
-	double const random =
-		static_cast<double>(dice.bits() >> 11) / static_cast<double>(std::uint64_t{1} << 53);
-	Microseconds const waits =
-		backoff_delay(backoff, static_cast<int>(number_between(dice, 1, INT32_MAX)), random);
+	Backoff const backoff{number_between(dice, 0, INT64_MAX), sensible ? factor : 2, max, sensible ? jitter : 0.5};
+	double const random = static_cast<double>(dice.bits() >> 11) / static_cast<double>(std::uint64_t{1} << 53);
+	Microseconds const waits = backoff_delay(backoff, static_cast<int>(number_between(dice, 1, INT32_MAX)), random);
 	ASSERT_GE(waits, 0);
 	ASSERT_LE(waits, max);
 }
@@ -126,8 +122,7 @@ rate(Dice &dice)
 void
 window(Dice &dice)
 {
-	Window const open{number_between(dice, 0, microseconds_per_day),
-					  number_between(dice, 0, microseconds_per_day)};
+	Window const open{number_between(dice, 0, microseconds_per_day), number_between(dice, 0, microseconds_per_day)};
 	if (open.opens == open.closes)
 		return;
 	Microseconds const time = number_between(dice, 0, microseconds_per_day - 1);
@@ -143,8 +138,7 @@ lot(Dice &dice)
 	int weight[turn_queues_max];
 	int order[turn_queues_max];
 	int const count = static_cast<int>(dice.below(turn_queues_max + 1));
-	std::generate_n(weight, count,
-					[&] { return static_cast<int>(number_between(dice, 1, weight_max)); });
+	std::generate_n(weight, count, [&] { return static_cast<int>(number_between(dice, 1, weight_max)); });
 	order_by_lot(weight, count, dice.bits(), order);
 	std::sort(order, order + count);
 	for (int i = 0; i < count; i++)
@@ -179,8 +173,7 @@ ageing(Dice &dice)
 void
 fuzz(Bytes bytes)
 {
-	static constexpr void (*checks[])(Dice &) = {token, sum,    delay, plan,
-												 rate,  window, lot,   ageing};
+	static constexpr void (*checks[])(Dice &) = {token, sum, delay, plan, rate, window, lot, ageing};
 	name(bytes);
 	std::uint8_t const which = first_byte(bytes);
 	Dice dice(1, bytes);

@@ -37,7 +37,8 @@ claim_ageing(Stand &stand, int count, Monotonic now)
 	if (taken == 0)
 		close_lease(stand.board, stand.pool(), stand.table(), *claimed.lease);
 	else
-		end(stand.board, stand.pool(), stand.table(), *claimed.lease, JobSet::first(taken), Ending::succeeded, wall_always);
+		end(stand.board, stand.pool(), stand.table(), *claimed.lease, JobSet::first(taken), Ending::succeeded,
+			wall_always);
 	return claimed.ids;
 }
 
@@ -56,10 +57,10 @@ TEST(ageing, each_step_of_waiting_counts_as_a_priority)
 		for (bool const over : {false, true})
 		{
 			Stand stand;
-			stand.enqueue(1, 0);                                  // 1
-			stand.enqueue(1, 9);                                  // 2
+			stand.enqueue(1, 0); // 1
+			stand.enqueue(1, 9); // 2
 			EXPECT_EQ(claim_ageing(stand, 1, at(0)), std::vector<JobId>{2});
-			stand.enqueue(1, lead);                               // 3
+			stand.enqueue(1, lead); // 3
 			Monotonic const now = at(lead * step + (over ? 1 : -1));
 			EXPECT_EQ(claim_ageing(stand, 1, now), std::vector<JobId>{over ? 1 : 3}) << lead << over;
 		}

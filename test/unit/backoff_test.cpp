@@ -37,8 +37,7 @@ TEST(backoff, grows_by_the_factor_up_to_the_maximum)
 							{{10 * second, 1, 60 * second, 0}, 50, 0, 10 * second},
 							{{10 * second, 3, 5 * second, 0}, 1, 0, 5 * second},
 							{{16 * second, 0.5, 60 * second, 0}, 3, 0, 4 * second}})
-		EXPECT_EQ(backoff_delay(row.backoff, row.failed_attempts, row.random), row.delay)
-			<< row.failed_attempts;
+		EXPECT_EQ(backoff_delay(row.backoff, row.failed_attempts, row.random), row.delay) << row.failed_attempts;
 }
 
 TEST(backoff, is_spread_to_both_sides)
@@ -76,8 +75,7 @@ TEST(backoff, stays_within_its_bounds_for_random_options)
 		Backoff const backoff{dice.below(dice.chance(10) ? longest : 100 * second),
 							  share() * (dice.chance(10) ? 1e9 : 4),
 							  dice.below(dice.chance(10) ? longest : 10'000 * second), share()};
-		Microseconds const delay =
-			backoff_delay(backoff, static_cast<int>(dice.between(1, 4095)), share());
+		Microseconds const delay = backoff_delay(backoff, static_cast<int>(dice.between(1, 4095)), share());
 		ASSERT_GE(delay, 0);
 		ASSERT_LE(delay, backoff.max);
 	}

@@ -65,8 +65,7 @@ TEST(board_claim, a_run_ends_at_a_page_a_segment_and_a_gap)
 	stand.enqueue(ids_per_page + 10);
 	// One of them is taken by maintenance: a gap.
 	Refusal refusal = Refusal::none;
-	seize_next(stand.board, stand.pool(), ready_at(0), ids_per_segment - 5, ids_per_segment - 5,
-			   refusal);
+	seize_next(stand.board, stand.pool(), ready_at(0), ids_per_segment - 5, ids_per_segment - 5, refusal);
 	std::vector<std::pair<JobId, JobId>> runs;
 	while (true)
 	{
@@ -102,8 +101,7 @@ TEST(board_claim, a_job_with_a_history_has_a_run_of_its_own)
 	EXPECT_EQ(again.ids, ids_between(1, 10));
 	ASSERT_EQ(again.lease->run_count, 6); // 1-3, 4, 5, 6-7, 8, 9-10
 	for (int index : {1, 2, 4})
-		EXPECT_EQ(run_at(stand.pool(), *again.lease, index).first,
-				  run_at(stand.pool(), *again.lease, index).last);
+		EXPECT_EQ(run_at(stand.pool(), *again.lease, index).first, run_at(stand.pool(), *again.lease, index).last);
 }
 
 TEST(board_claim, a_lease_holds_at_most_so_many_jobs)
@@ -217,8 +215,7 @@ TEST(board_claim, a_job_found_early_is_ready_if_the_watermark_rose_meanwhile)
 		Claimed const claimed = stand.take_ready(2);
 		advance_watermark(stand.board, now); // and the look passed over it: it is leased
 		finish_promotion(stand.board, now);
-		settle(stand.board, stand.pool(), *claimed.lease,
-			   Findings{{}, claimed.all(), {}, noon + 50});
+		settle(stand.board, stand.pool(), *claimed.lease, Findings{{}, claimed.all(), {}, noon + 50});
 		EXPECT_EQ(stand.state(1), now < noon + 50 ? JobState::waiting : ready_at(6));
 		EXPECT_EQ(stand.claim(9).ids.size(), now < noon + 50 ? 0U : 2U);
 	}

@@ -168,8 +168,7 @@ TEST(board_end, an_acked_job_is_gone_and_the_last_one_frees_the_lease)
 	{
 		EXPECT_EQ(stand.table().in_use(), 1U);
 		ASSERT_TRUE(pin(*claimed.lease, claimed.token, only(job)));
-		end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(job), Ending::succeeded,
-			wall_always);
+		end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(job), Ending::succeeded, wall_always);
 		EXPECT_EQ(stand.state(job + 1), JobState::none);
 	}
 	EXPECT_EQ(stand.table().in_use(), 0U);
@@ -190,8 +189,7 @@ TEST(board_end, a_failed_job_comes_again_when_due_with_its_priority_and_a_histor
 		stand.enqueue(2, 4);
 		Claimed const claimed = stand.claim(2);
 		ASSERT_TRUE(pin(*claimed.lease, claimed.token, only(1)));
-		end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(1), Ending::failed,
-			row.due);
+		end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(1), Ending::failed, row.due);
 		EXPECT_EQ(stand.state(2), row.state);
 		EXPECT_TRUE(stand.board.map.history(stand.pool(), 2));
 		EXPECT_FALSE(stand.board.map.history(stand.pool(), 1));
@@ -238,12 +236,9 @@ TEST(board_end, the_parts_of_a_lease_end_each_in_its_own_way)
 		parts[dice.below(4)].add(job);
 	for (JobSet const &part : {parts[0], parts[1], parts[2]})
 		ASSERT_TRUE(pin(*claimed.lease, claimed.token, part));
-	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[0], Ending::succeeded,
-		wall_always);
-	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[1], Ending::failed,
-		noon + 9);
-	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[2], Ending::failed,
-		wall_always);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[0], Ending::succeeded, wall_always);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[1], Ending::failed, noon + 9);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[2], Ending::failed, wall_always);
 	give_back(stand.board, stand.pool(), stand.table(), *claimed.lease, parts[3]);
 	EXPECT_EQ(stand.count(JobState::waiting), parts[1].size());
 	EXPECT_EQ(stand.count(ready_at(0)), parts[2].size() + parts[3].size());
@@ -301,8 +296,7 @@ TEST(board_expiry, nothing_expires_while_a_commit_ends_part_of_it)
 	lose(*claimed.lease, claimed.token);
 	EXPECT_FALSE(may_expire(*claimed.lease, Monotonic{1000}));
 	unpin(*claimed.lease, claimed.token, only(4), Monotonic{2000});
-	EXPECT_TRUE(may_expire(*claimed.lease, Monotonic{1000}))
-		<< "lost: nobody is left to be graceful to";
+	EXPECT_TRUE(may_expire(*claimed.lease, Monotonic{1000})) << "lost: nobody is left to be graceful to";
 }
 
 TEST(board_expiry, the_holders_token_ends_nothing_once_expiry_began)
@@ -316,10 +310,8 @@ TEST(board_expiry, the_holders_token_ends_nothing_once_expiry_began)
 	Token const system = claimed.lease->token.load();
 	EXPECT_EQ(slot_of(system), slot_of(claimed.token));
 	EXPECT_EQ(stand.count(JobState::leased), 2);
-	end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(0), Ending::failed,
-		wall_always);
-	end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(1), Ending::dead,
-		wall_always);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(0), Ending::failed, wall_always);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, only(1), Ending::dead, wall_always);
 	EXPECT_EQ(stand.board.counters.expired, 2);
 	EXPECT_EQ(stand.claim(5).ids, std::vector<JobId>{1});
 }
@@ -342,8 +334,7 @@ TEST(board_expiry, only_what_is_still_held_expires)
 	stand.enqueue(10);
 	Claimed const claimed = stand.claim(10, Monotonic{100});
 	ASSERT_TRUE(pin(*claimed.lease, claimed.token, JobSet::first(4)));
-	end(stand.board, stand.pool(), stand.table(), *claimed.lease, JobSet::first(4),
-		Ending::succeeded, wall_always);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, JobSet::first(4), Ending::succeeded, wall_always);
 	give_back(stand.board, stand.pool(), stand.table(), *claimed.lease, only(4));
 	EXPECT_TRUE(stand.expire(*claimed.lease, Monotonic{100}));
 	EXPECT_EQ(stand.board.counters.expired, 5);

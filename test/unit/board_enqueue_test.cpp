@@ -93,8 +93,7 @@ TEST(board_enqueue, ids_are_given_up_to_every_border_and_not_beyond)
 		{"next segment not prepared", end, 10 * end, 1, 100, 0, 0, Refusal::no_segment},
 		{"last prepared segment", end, 10 * end, 2, 100, end, 100, Refusal::none},
 		{"no segment at all", 1, 100, 0, 1, 0, 0, Refusal::no_segment},
-		{"a page border is none", ids_per_page - 1, 10 * end, 1, 4096, ids_per_page - 1, 4096,
-		 Refusal::none},
+		{"a page border is none", ids_per_page - 1, 10 * end, 1, 4096, ids_per_page - 1, 4096, Refusal::none},
 		{"ceiling and segment together", end - 5, end - 2, 1, 100, end - 5, 3, Refusal::none},
 	};
 	for (Border const &border : borders)
@@ -119,8 +118,7 @@ TEST(board_enqueue, no_id_is_given_twice)
 	Dice dice(5);
 	while (expected < ids_per_segment + 5000)
 	{
-		Reservation const got =
-			reserve(stand.board, stand.pool(), static_cast<int>(dice.between(1, 300)));
+		Reservation const got = reserve(stand.board, stand.pool(), static_cast<int>(dice.between(1, 300)));
 		ASSERT_GT(got.count, 0);
 		ASSERT_EQ(got.first, expected);
 		ASSERT_EQ(segment_of(got.first), segment_of(got.first + got.count - 1));
@@ -128,8 +126,7 @@ TEST(board_enqueue, no_id_is_given_twice)
 		if (dice.chance(50))
 			abandon(stand.board, stand.pool(), got.first, got.first + got.count - 1);
 		else
-			publish(stand.board, stand.pool(), got.first, got.first + got.count - 1, 0,
-					wall_always);
+			publish(stand.board, stand.pool(), got.first, got.first + got.count - 1, 0, wall_always);
 	}
 }
 

@@ -120,8 +120,7 @@ class Stand
 	finish(Claimed const &claimed, Ending ending = Ending::succeeded, Wall due = wall_always)
 	{
 		JobSet const jobs = claimed.lease->held;
-		if (!may_end(*claimed.lease, claimed.token, jobs) ||
-			!pin(*claimed.lease, claimed.token, jobs))
+		if (!may_end(*claimed.lease, claimed.token, jobs) || !pin(*claimed.lease, claimed.token, jobs))
 			return false;
 		end(board, pool(), table(), *claimed.lease, jobs, ending, due);
 		return true;

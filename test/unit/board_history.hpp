@@ -105,8 +105,7 @@ class BoardHistory : NaiveBoard
 			return;
 		}
 		ASSERT_EQ(got.first, next_id_);
-		ASSERT_TRUE(got.first + got.count == end ||
-					(course_.starved && got.first + got.count < end));
+		ASSERT_TRUE(got.first + got.count == end || (course_.starved && got.first + got.count < end));
 		next_id_ = got.first + got.count;
 		touched_.insert(segment_of(got.first));
 		for (int i = 0; i < got.count; i++)
@@ -120,8 +119,7 @@ class BoardHistory : NaiveBoard
 		if (reservations_.empty())
 			return;
 		Reservation &one = any(reservations_);
-		int const part =
-			dice_.chance(50) ? one.count : static_cast<int>(dice_.between(1, one.count));
+		int const part = dice_.chance(50) ? one.count : static_cast<int>(dice_.between(1, one.count));
 		JobId const last = one.first + part - 1;
 		Wall const due = random_due();
 		int const priority = dice_.chance(50) ? 0 : static_cast<int>(dice_.below(10));
@@ -155,8 +153,7 @@ class BoardHistory : NaiveBoard
 		if (claimed.ids.size() < expected.size())
 		{
 			bool const many_runs = claimed.lease->run_count == lease_runs_max;
-			bool const no_frame_for_runs =
-				claimed.lease->run_count == lease_runs_inline && course_.starved;
+			bool const no_frame_for_runs = claimed.lease->run_count == lease_runs_inline && course_.starved;
 			ASSERT_TRUE(many_runs || no_frame_for_runs || claimed.refusal == Refusal::no_memory);
 			ASSERT_TRUE(many_runs || course_.starved);
 			expected.resize(claimed.ids.size());
@@ -236,8 +233,7 @@ class BoardHistory : NaiveBoard
 		if (leases_.empty())
 			return;
 		Lease &lease = any(leases_);
-		JobSet const jobs =
-			some_of(dice_.chance(80) ? lease.held - lease.pinned - lease.released : lease.held);
+		JobSet const jobs = some_of(dice_.chance(80) ? lease.held - lease.pinned - lease.released : lease.held);
 		bool const allowed = (lease.held - lease.pinned - lease.released).includes(jobs);
 		ASSERT_EQ(may_end(*lease.slot, lease.token, jobs), allowed);
 		ASSERT_FALSE(may_end(*lease.slot, lease.token ^ (Token{1} << 40), jobs));
@@ -286,8 +282,7 @@ class BoardHistory : NaiveBoard
 		Lease &lease = any(leases_);
 		if (!lease.released.empty() && dice_.chance(70))
 			give_back_some(lease, lease.released);
-		else if (JobSet const jobs = some_of(lease.held - lease.pinned - lease.released);
-				 dice_.chance(50))
+		else if (JobSet const jobs = some_of(lease.held - lease.pinned - lease.released); dice_.chance(50))
 		{
 			release_later(*lease.slot, jobs);
 			lease.released |= jobs;
@@ -374,8 +369,7 @@ class BoardHistory : NaiveBoard
 			return;
 		finish_promotion(stand_.board, now);
 		for (auto const &[id, job] : jobs_)
-			ASSERT_TRUE(job.state != JobState::waiting || due_[id] > now)
-				<< id << " waits for ever";
+			ASSERT_TRUE(job.state != JobState::waiting || due_[id] > now) << id << " waits for ever";
 	}
 
 	// ---- maintenance
@@ -385,16 +379,13 @@ class BoardHistory : NaiveBoard
 	{
 		if (!seized_.empty() && dice_.chance(60))
 			return end_seizure();
-		JobState const state =
-			dice_.chance(40) ? JobState::waiting : ready_at(static_cast<int>(dice_.below(10)));
+		JobState const state = dice_.chance(40) ? JobState::waiting : ready_at(static_cast<int>(dice_.below(10)));
 		Refusal refusal = Refusal::none;
 		Seized const got = seize_next(stand_.board, stand_.pool(), state, 0, next_id_ - 1, refusal);
-		auto const lowest =
-			std::ranges::find_if(jobs_, [&](auto const &job) { return job.second.state == state; });
+		auto const lowest = std::ranges::find_if(jobs_, [&](auto const &job) { return job.second.state == state; });
 		if (got.first == 0)
 		{
-			ASSERT_TRUE(lowest == jobs_.end() ||
-						(course_.starved && refusal == Refusal::no_memory));
+			ASSERT_TRUE(lowest == jobs_.end() || (course_.starved && refusal == Refusal::no_memory));
 			return;
 		}
 		ASSERT_TRUE(lowest != jobs_.end() && lowest->first == got.first);
@@ -433,8 +424,7 @@ class BoardHistory : NaiveBoard
 		{
 			auto const live = jobs_.lower_bound(first_id_of(segment));
 			bool const empty = live == jobs_.end() || segment_of(live->first) > segment;
-			ASSERT_EQ(is_drained(stand_.board, stand_.pool(), segment),
-					  empty && segment < segment_of(next_id_));
+			ASSERT_EQ(is_drained(stand_.board, stand_.pool(), segment), empty && segment < segment_of(next_id_));
 			if (empty && segment < segment_of(next_id_))
 			{
 				stand_.board.map.forget(stand_.pool(), segment);

@@ -64,8 +64,7 @@ TEST(board_seize, at_commit_the_jobs_are_gone_at_abort_they_are_where_they_were)
 				finish_seized(stand.board, stand.pool(), seized);
 			else
 				restore_seized(stand.board, stand.pool(), seized);
-			EXPECT_EQ(stand.claim(10).ids,
-					  commit ? std::vector<JobId>{} : (std::vector<JobId>{2, 3, 4}));
+			EXPECT_EQ(stand.claim(10).ids, commit ? std::vector<JobId>{} : (std::vector<JobId>{2, 3, 4}));
 		}
 }
 
@@ -173,8 +172,7 @@ TEST(board_audit, whatever_the_job_was_it_becomes_what_the_tables_say)
 			settle_seized(stand.board, stand.pool(), id, row.live, row.history, 3, row.due);
 			EXPECT_EQ(stand.state(id), row.state);
 			EXPECT_EQ(stand.board.map.history(stand.pool(), id), row.history);
-			EXPECT_LE(stand.board.earliest_due,
-					  row.state == JobState::waiting ? row.due : wall_never);
+			EXPECT_LE(stand.board.earliest_due, row.state == JobState::waiting ? row.due : wall_never);
 		}
 }
 
@@ -200,8 +198,7 @@ TEST(board_build, what_ended_is_removed_from_what_was_enqueued)
 {
 	Stand stand;
 	ASSERT_TRUE(place(stand.board, stand.pool(), 1, 3 * ids_per_page, ready_at(0), false));
-	ASSERT_TRUE(
-		remove(stand.board, stand.pool(), 5, 2 * ids_per_page + 7)); // ends and a whole page
+	ASSERT_TRUE(remove(stand.board, stand.pool(), 5, 2 * ids_per_page + 7)); // ends and a whole page
 	EXPECT_EQ(stand.count(ready_at(0)), 4 + ids_per_page - 7);
 	EXPECT_EQ(stand.state(4), ready_at(0));
 	EXPECT_EQ(stand.state(5), JobState::none);
@@ -214,11 +211,9 @@ TEST(board_build, removing_whole_pages_needs_no_memory)
 	Stand stand(64, 8, ids_per_segment);
 	stand.enqueue(3 * ids_per_page);
 	stand.use_up_frames();
-	EXPECT_TRUE(
-		remove(stand.board, stand.pool(), ids_per_segment, ids_per_segment + 2 * ids_per_page - 1));
+	EXPECT_TRUE(remove(stand.board, stand.pool(), ids_per_segment, ids_per_segment + 2 * ids_per_page - 1));
 	EXPECT_EQ(stand.count(ready_at(0)), ids_per_page);
-	EXPECT_FALSE(
-		remove(stand.board, stand.pool(), ids_per_segment, ids_per_segment + 2 * ids_per_page));
+	EXPECT_FALSE(remove(stand.board, stand.pool(), ids_per_segment, ids_per_segment + 2 * ids_per_page));
 }
 
 TEST(board_build, a_job_placed_below_all_others_is_claimed_first)
@@ -313,8 +308,7 @@ TEST(board_journal, a_job_released_later_is_nobodys_until_the_journal_is_clear)
 	// The others end as ever.
 	JobSet const rest = claimed.lease->held - released;
 	ASSERT_TRUE(pin(*claimed.lease, claimed.token, rest));
-	end(stand.board, stand.pool(), stand.table(), *claimed.lease, rest, Ending::succeeded,
-		wall_always);
+	end(stand.board, stand.pool(), stand.table(), *claimed.lease, rest, Ending::succeeded, wall_always);
 	EXPECT_EQ(stand.table().in_use(), 1U);
 	give_back(stand.board, stand.pool(), stand.table(), *claimed.lease, claimed.lease->released);
 	EXPECT_EQ(stand.table().in_use(), 0U);

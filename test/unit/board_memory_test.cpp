@@ -96,8 +96,8 @@ everything_of(Stand &stand, LeaseSlot const *lease, JobId last)
 				leased.push_back(id);
 		});
 	Board const &board = stand.board;
-	return std::make_tuple(jobs, leased, board.next_id, board.watermark, board.promoted_to,
-						   board.earliest_due, board.counters.enqueued, stand.table().in_use());
+	return std::make_tuple(jobs, leased, board.next_id, board.watermark, board.promoted_to, board.earliest_due,
+						   board.counters.enqueued, stand.table().in_use());
 }
 
 TEST(board_memory, an_enqueue_gets_what_fits_or_a_refusal)
@@ -177,29 +177,22 @@ struct Refused
 TEST(board_memory, what_maintenance_is_refused_changes_nothing)
 {
 	Refused const cases[] = {
-		{"promote",
-		 [](Stand &stand) { return promote(stand.board, stand.pool(), ids_per_page + 5, 3); }},
+		{"promote", [](Stand &stand) { return promote(stand.board, stand.pool(), ids_per_page + 5, 3); }},
 		{"seize",
 		 [](Stand &stand) {
 			 Refusal refusal = Refusal::none;
-			 Seized const seized = seize_next(stand.board, stand.pool(), JobState::waiting,
-											  ids_per_page + 5, ids_per_page + 9, refusal);
+			 Seized const seized =
+				 seize_next(stand.board, stand.pool(), JobState::waiting, ids_per_page + 5, ids_per_page + 9, refusal);
 			 EXPECT_EQ(refusal == Refusal::no_memory, seized.first == 0);
 			 return seized.first != 0;
 		 }},
-		{"place",
-		 [](Stand &stand) {
-			 return place(stand.board, stand.pool(), 90'000, 90'100, ready_at(0), false);
-		 }},
-		{"remove",
-		 [](Stand &stand) {
-			 return remove(stand.board, stand.pool(), ids_per_page + 5, ids_per_page + 6);
-		 }},
+		{"place", [](Stand &stand) { return place(stand.board, stand.pool(), 90'000, 90'100, ready_at(0), false); }},
+		{"remove", [](Stand &stand) { return remove(stand.board, stand.pool(), ids_per_page + 5, ids_per_page + 6); }},
 		{"restore_run",
 		 [](Stand &stand) {
 			 LeaseSlot *const lease = stand.open();
-			 bool const restored = restore_run(stand.board, stand.pool(), *lease, ids_per_page + 5,
-											   ids_per_page + 6, 0, 2);
+			 bool const restored =
+				 restore_run(stand.board, stand.pool(), *lease, ids_per_page + 5, ids_per_page + 6, 0, 2);
 			 if (!restored)
 				 close_lease(stand.board, stand.pool(), stand.table(), *lease);
 			 return restored;
@@ -237,8 +230,7 @@ TEST(board_memory, a_producers_commit_and_abort_need_no_memory)
 			else
 				abandon(stand.board, stand.pool(), middle + 1, got.first + got.count - 1);
 			EXPECT_EQ(stand.count(JobState::reserved), 0);
-			EXPECT_EQ(stand.count(JobState::waiting) + stand.count(ready_at(4)) +
-						  stand.count(ready_at(5)),
+			EXPECT_EQ(stand.count(JobState::waiting) + stand.count(ready_at(4)) + stand.count(ready_at(5)),
 					  commit ? got.count : 2501);
 		}
 }
@@ -306,8 +298,8 @@ TEST(board_memory, the_end_of_a_seizure_needs_no_memory)
 			stand.enqueue(2 * ids_per_page, 0, due);
 			JobState const state = stand.state(ids_per_segment);
 			Refusal refusal = Refusal::none;
-			Seized const seized = seize_next(stand.board, stand.pool(), state, ids_per_segment,
-											 ids_per_segment + 4000, refusal);
+			Seized const seized =
+				seize_next(stand.board, stand.pool(), state, ids_per_segment, ids_per_segment + 4000, refusal);
 			EXPECT_EQ(seized.last - seized.first + 1, ids_per_page);
 			stand.use_up_frames();
 			if (commit)
@@ -333,10 +325,8 @@ TEST(board_memory, a_pool_that_producers_have_filled_can_be_emptied_by_consumers
 			Reservation const got = reserve(stand.board, stand.pool(), ids_per_page);
 			if (got.count == 0)
 				break;
-			publish(stand.board, stand.pool(), got.first, got.first + got.count - 2, 0,
-					wall_always);
-			abandon(stand.board, stand.pool(), got.first + got.count - 1,
-					got.first + got.count - 1);
+			publish(stand.board, stand.pool(), got.first, got.first + got.count - 2, 0, wall_always);
+			abandon(stand.board, stand.pool(), got.first + got.count - 1, got.first + got.count - 1);
 			enqueued += static_cast<std::size_t>(got.count) - 1;
 		}
 		std::size_t delivered = 0;

@@ -46,8 +46,7 @@ TEST(board_threads, a_lease_is_restored_whole_or_not_at_all)
 	for (int round = 0; round < 100'000; round++)
 	{
 		LeaseSlot *const lease = stand.open();
-		ASSERT_TRUE(
-			restore_run(stand.board, stand.pool(), *lease, ids_per_segment, ids_per_segment, 0, 2));
+		ASSERT_TRUE(restore_run(stand.board, stand.pool(), *lease, ids_per_segment, ids_per_segment, 0, 2));
 		ASSERT_EQ(stand.state(ids_per_segment), JobState::leased) << "round " << round;
 		give_back(stand.board, stand.pool(), stand.table(), *lease, lease->held);
 		ASSERT_EQ(stand.state(ids_per_segment), ready_at(0));

@@ -47,8 +47,7 @@ TEST(frame_pool, a_frame_is_zeroed_whatever_was_in_it)
 	{
 		FrameIndex const frame = pool->take();
 		Frame &content = pool->at<Frame>(frame);
-		EXPECT_TRUE(std::ranges::all_of(content.bytes,
-										[](std::byte byte) { return byte == std::byte{0}; }));
+		EXPECT_TRUE(std::ranges::all_of(content.bytes, [](std::byte byte) { return byte == std::byte{0}; }));
 		std::memset(content.bytes, 0xAB, frame_size);
 		pool->give_back(frame);
 	}
@@ -110,9 +109,7 @@ TEST(frame_pool, agrees_with_a_set_through_random_use)
 		}
 		else if (!mine.empty())
 		{
-			std::swap(
-				mine.back(),
-				mine[static_cast<std::size_t>(dice.below(static_cast<std::int64_t>(mine.size())))]);
+			std::swap(mine.back(), mine[static_cast<std::size_t>(dice.below(static_cast<std::int64_t>(mine.size())))]);
 			pool->give_back(mine.back());
 			mine.pop_back();
 		}

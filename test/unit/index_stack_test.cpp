@@ -93,9 +93,7 @@ TEST(index_stack, agrees_with_a_list_through_random_use)
 		}
 		else if (!used.empty())
 		{
-			std::swap(
-				used.back(),
-				used[static_cast<std::size_t>(dice.below(static_cast<std::int64_t>(used.size())))]);
+			std::swap(used.back(), used[static_cast<std::size_t>(dice.below(static_cast<std::int64_t>(used.size())))]);
 			filled.push(used.back());
 			free.push_back(used.back());
 			used.pop_back();

@@ -125,7 +125,8 @@ class KeyHistory
 			for (int i = 0; i < 20; i++)
 				continue_claim();
 			end_some(true);
-			if (looks_.empty() && holders_.empty() && stand_.board.keys.waiting() == 0 && ready_count(stand_.board) == 0)
+			if (looks_.empty() && holders_.empty() && stand_.board.keys.waiting() == 0 &&
+				ready_count(stand_.board) == 0)
 				break;
 		}
 		ASSERT_TRUE(looks_.empty() && holders_.empty());
@@ -234,8 +235,7 @@ class KeyHistory
 			return settle(stand_.board, stand_.pool(), *holder.lease, findings);
 		}
 		KeyWalk walk{};
-		Turn const turn =
-			begin_turn(stand_.board, stand_.pool(), *holder.lease, job, id, row.key, turns_.limit, walk);
+		Turn const turn = begin_turn(stand_.board, stand_.pool(), *holder.lease, job, id, row.key, turns_.limit, walk);
 		ASSERT_TRUE(turn != Turn::refused || turns_.starved);
 		if (turn == Turn::refused)
 		{
@@ -275,8 +275,8 @@ class KeyHistory
 			finish_walk(stand_.board, stand_.pool(), *holder.walk);
 			holder.walk.reset();
 			for (auto const &[other, row] : rows_)
-				ASSERT_FALSE(other < id && row.key == rows_[id].key && row.published && row.published_at < holder.began_at &&
-							 !row.finished)
+				ASSERT_FALSE(other < id && row.key == rows_[id].key && row.published &&
+							 row.published_at < holder.began_at && !row.finished)
 					<< id << " started before " << other << " " << stand_.state(other);
 		}
 	}
@@ -345,7 +345,8 @@ class KeyHistory
 			return;
 		}
 		Look &one = any(looks_);
-		int const count = std::min(static_cast<int>(one.jobs.size()), one.index + static_cast<int>(dice_.between(1, at_most)));
+		int const count =
+			std::min(static_cast<int>(one.jobs.size()), one.index + static_cast<int>(dice_.between(1, at_most)));
 		LookStep step = look_at(stand_.board, stand_.pool(), one.look, one.jobs.data(), count, one.index);
 		while (step == LookStep::ask)
 		{

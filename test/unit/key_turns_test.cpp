@@ -22,12 +22,14 @@ TEST_P(key_turns, jobs_take_turns)
 }
 
 INSTANTIATE_TEST_SUITE_P(in_order, key_turns,
-						 testing::Values(Turns{1, 1, 1, 400, false}, Turns{2, 1, 3, 400, false}, Turns{3, 1, 3, 400, false},
-										 Turns{4, 1, 10, 400, false}, Turns{5, 1, 200, 400, false}));
+						 testing::Values(Turns{1, 1, 1, 400, false}, Turns{2, 1, 3, 400, false},
+										 Turns{3, 1, 3, 400, false}, Turns{4, 1, 10, 400, false},
+										 Turns{5, 1, 200, 400, false}));
 INSTANTIATE_TEST_SUITE_P(some_at_once, key_turns,
 						 testing::Values(Turns{6, 2, 1, 400, false}, Turns{7, 3, 5, 400, false}));
 INSTANTIATE_TEST_SUITE_P(in_need_of_memory, key_turns,
-						 testing::Values(Turns{8, 1, 3, 24, true}, Turns{9, 1, 50, 40, true}, Turns{10, 2, 5, 24, true}));
+						 testing::Values(Turns{8, 1, 3, 24, true}, Turns{9, 1, 50, 40, true},
+										 Turns{10, 2, 5, 24, true}));
 
 } // namespace
 } // namespace onceq::core::test

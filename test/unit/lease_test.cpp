@@ -212,8 +212,7 @@ TEST(lease, runs_keep_their_order_ids_and_numbers)
 		JobId first, last;
 		int job, attempt, priority;
 	};
-	constexpr Expected expected[] = {
-		{1000, 1009, 0, 1, 9}, {20, 20, 10, 17, 3}, {5'000'000, 5'000'999, 11, 1, 0}};
+	constexpr Expected expected[] = {{1000, 1009, 0, 1, 9}, {20, 20, 10, 17, 3}, {5'000'000, 5'000'999, 11, 1, 0}};
 	for (int index = 0; index < 3; index++)
 	{
 		LeasedIds const run = run_at(*pool, lease, index);
@@ -297,8 +296,7 @@ TEST(lease, an_attempt_is_kept_within_its_bounds)
 	{
 		int given, kept;
 	};
-	for (Case const &row :
-		 {Case{1, 1}, {0, 1}, {-5, 1}, {attempt_max, attempt_max}, {attempt_max + 1, attempt_max}})
+	for (Case const &row : {Case{1, 1}, {0, 1}, {-5, 1}, {attempt_max, attempt_max}, {attempt_max + 1, attempt_max}})
 	{
 		set_attempt(*pool, lease, 0, row.given);
 		EXPECT_EQ(run_at(*pool, lease, 0).attempt, row.kept);
@@ -315,8 +313,7 @@ struct Listed
 };
 
 void
-expect_runs_of(FramePool &pool, LeaseSlot const &lease, std::vector<Listed> const &jobs,
-			   JobSet const &set)
+expect_runs_of(FramePool &pool, LeaseSlot const &lease, std::vector<Listed> const &jobs, JobSet const &set)
 {
 	std::vector<JobId> visited;
 	int last_run = -1;
@@ -357,8 +354,7 @@ TEST(lease, agrees_with_a_list_of_ids_whatever_its_runs)
 		{
 			JobId const length = dice.between(1, dice.chance(10) ? 200 : 4);
 			bool const fits = lease.job_count + length <= lease_jobs_max;
-			ASSERT_EQ(add_run(*pool, lease, id, id + length - 1, static_cast<int>(dice.below(10))),
-					  fits);
+			ASSERT_EQ(add_run(*pool, lease, id, id + length - 1, static_cast<int>(dice.below(10))), fits);
 			for (JobId i = 0; fits && i < length; i++)
 				jobs.push_back({id + i, run});
 			id += length + dice.below(3);

@@ -89,7 +89,8 @@ TEST(token_bucket, bears_the_extremes)
 				EXPECT_EQ(bucket.available(rate, late), burst);
 				bucket.take(burst);
 				EXPECT_EQ(bucket.available(rate, late), 0);
-				EXPECT_EQ(bucket.available(rate, late + bucket.wait()), std::min(burst, std::max(1, static_cast<int>(limit / period))));
+				EXPECT_EQ(bucket.available(rate, late + bucket.wait()),
+						  std::min(burst, std::max(1, static_cast<int>(limit / period))));
 				EXPECT_EQ(bucket.available(rate, monotonic_never), burst);
 			}
 }
@@ -100,15 +101,16 @@ TEST(token_bucket, agrees_with_a_list_of_deliveries)
 	for (std::uint64_t seed = 1; seed <= 20; seed++)
 	{
 		Dice dice(seed);
-		Rate const rate{static_cast<std::int32_t>(dice.between(1, 20)),
-						static_cast<std::int32_t>(dice.between(1, 20)), dice.between(1000, 3 * second)};
+		Rate const rate{static_cast<std::int32_t>(dice.between(1, 20)), static_cast<std::int32_t>(dice.between(1, 20)),
+						dice.between(1000, 3 * second)};
 		TokenBucket bucket = full_bucket();
 		Monotonic now{dice.below(second)};
 		// tokens × period, counted since the bucket was last full
 		std::int64_t level = rate.burst * rate.period;
 		for (int step = 0; step < 2000; step++)
 		{
-			Microseconds const passed = dice.chance(10) ? dice.below(10 * second) : dice.below(rate.period / rate.limit + 2);
+			Microseconds const passed =
+				dice.chance(10) ? dice.below(10 * second) : dice.below(rate.period / rate.limit + 2);
 			now = now + passed;
 			level = std::min(level + passed * rate.limit, rate.burst * rate.period);
 			int const available = bucket.available(rate, now);

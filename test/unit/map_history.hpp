@@ -45,8 +45,7 @@ class MapHistory
 	step()
 	{
 		JobId const first = random_id();
-		JobId const last = std::min(last_id_of(segment_of(first)),
-									first + dice_.below(dice_.chance(15) ? 9000 : 300));
+		JobId const last = std::min(last_id_of(segment_of(first)), first + dice_.below(dice_.chance(15) ? 9000 : 300));
 		switch (dice_.below(20))
 		{
 			case 0:
@@ -69,8 +68,7 @@ class MapHistory
 	compare_everything()
 	{
 		for (int value = 0; value < job_state_count; value++)
-			ASSERT_EQ(map_.count(static_cast<JobState>(value)),
-					  naive_.count(static_cast<JobState>(value)));
+			ASSERT_EQ(map_.count(static_cast<JobState>(value)), naive_.count(static_cast<JobState>(value)));
 		for (auto const &[page, jobs] : naive_.pages())
 			for (std::size_t slot = 0; slot < ids_per_page; slot++)
 			{
@@ -96,10 +94,8 @@ class MapHistory
 		static constexpr SegmentNumber segments[] = {
 			0, 0, 1, 511, 512, segments_per_root, segment_span_max - 1, segment_span_max};
 		static constexpr JobId pages[] = {0, 0, 1, 2, 3, pages_per_segment - 1};
-		JobId const page =
-			first_id_of(segments[dice_.below(8)]) + pages[dice_.below(6)] * ids_per_page;
-		return page +
-			   (dice_.chance(30) ? dice_.below(2) * (ids_per_page - 1) : dice_.below(ids_per_page));
+		JobId const page = first_id_of(segments[dice_.below(8)]) + pages[dice_.below(6)] * ids_per_page;
+		return page + (dice_.chance(30) ? dice_.below(2) * (ids_per_page - 1) : dice_.below(ids_per_page));
 	}
 
 	JobState
@@ -153,10 +149,8 @@ class MapHistory
 			return;
 		for (int from = 1; from < job_state_count && !empty; from++)
 		{
-			map_.move(*pool_, first_id_of(segment), last_id_of(segment),
-					  static_cast<JobState>(from), JobState::none);
-			naive_.move(first_id_of(segment), last_id_of(segment), static_cast<JobState>(from),
-						JobState::none);
+			map_.move(*pool_, first_id_of(segment), last_id_of(segment), static_cast<JobState>(from), JobState::none);
+			naive_.move(first_id_of(segment), last_id_of(segment), static_cast<JobState>(from), JobState::none);
 		}
 		map_.forget(*pool_, segment);
 		naive_.forget(segment);
@@ -171,8 +165,7 @@ class MapHistory
 		ASSERT_EQ(map_.run_length(*pool_, id, limit), naive_.run_length(id, limit));
 		if (JobState const state = random_state(); state != JobState::none)
 		{
-			ASSERT_EQ(map_.find(*pool_, state, id), naive_.find(state, id))
-				<< state << " from " << id;
+			ASSERT_EQ(map_.find(*pool_, state, id), naive_.find(state, id)) << state << " from " << id;
 		}
 	}
 

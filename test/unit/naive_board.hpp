@@ -69,11 +69,9 @@ class NaiveBoard
 			counts[job.state]++;
 		}
 		for (int value = 1; value < job_state_count; value++)
-			ASSERT_EQ(stand_.count(static_cast<JobState>(value)),
-					  counts[static_cast<JobState>(value)]);
+			ASSERT_EQ(stand_.count(static_cast<JobState>(value)), counts[static_cast<JobState>(value)]);
 		for (int priority = 0; priority <= priority_max; priority++)
-			ASSERT_EQ(stand_.board.map.find(stand_.pool(), ready_at(priority),
-											stand_.board.lowest_ready[priority]),
+			ASSERT_EQ(stand_.board.map.find(stand_.pool(), ready_at(priority), stand_.board.lowest_ready[priority]),
 					  stand_.board.map.find(stand_.pool(), ready_at(priority), 0))
 				<< "a hint hides a job of priority " << priority;
 		if (!course_.starved)
@@ -151,8 +149,7 @@ class NaiveBoard
 	{
 		std::array<std::vector<JobId>, priority_max + 1> ready;
 		for (auto const &[id, job] : jobs_)
-			if (is_ready(job.state) &&
-				ready[static_cast<std::size_t>(priority_of(job.state))].size() < count)
+			if (is_ready(job.state) && ready[static_cast<std::size_t>(priority_of(job.state))].size() < count)
 				ready[static_cast<std::size_t>(priority_of(job.state))].push_back(id);
 		std::vector<JobId> ids;
 		for (std::size_t priority = priority_max + 1; priority-- > 0;)

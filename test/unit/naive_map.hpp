@@ -50,8 +50,7 @@ class NaiveMap
 			JobId const low = std::max(first, page << ids_per_page_log2);
 			JobId const high = std::min(last, ((page + 1) << ids_per_page_log2) - 1);
 			bool const whole = high - low + 1 == ids_per_page;
-			if (!directories_.contains(segment_of(low)) ||
-				(!stored_.contains(page) && (!whole || keeps_page(to))))
+			if (!directories_.contains(segment_of(low)) || (!stored_.contains(page) && (!whole || keeps_page(to))))
 				continue;
 			moved += move_in_page(page, low, high, from, to);
 		}
@@ -82,8 +81,7 @@ class NaiveMap
 	{
 		for (auto page = pages_.lower_bound(page_number(start)); page != pages_.end(); ++page)
 			for (std::size_t slot = 0; slot < ids_per_page; slot++)
-				if (JobId const id = id_of(page->first, slot);
-					id >= start && page->second[slot].state == state)
+				if (JobId const id = id_of(page->first, slot); id >= start && page->second[slot].state == state)
 					return id;
 		return 0;
 	}
@@ -98,8 +96,7 @@ class NaiveMap
 			return room;
 		auto const first = page->second.begin() + slot;
 		auto const end = first + room;
-		return static_cast<int>(
-			std::find_if(first, end, [&](NaiveJob const &job) { return job != *first; }) - first);
+		return static_cast<int>(std::find_if(first, end, [&](NaiveJob const &job) { return job != *first; }) - first);
 	}
 
 	std::int64_t
@@ -107,8 +104,7 @@ class NaiveMap
 	{
 		auto counted = static_cast<std::int64_t>(directories_.size()) * ids_per_segment;
 		for (auto const &[page, jobs] : pages_)
-			counted -= std::ranges::count_if(
-				jobs, [](NaiveJob const &job) { return job.state != JobState::none; });
+			counted -= std::ranges::count_if(jobs, [](NaiveJob const &job) { return job.state != JobState::none; });
 		if (state == JobState::none)
 			return counted;
 		counted = 0;
@@ -131,9 +127,7 @@ class NaiveMap
 	void
 	forget(SegmentNumber segment)
 	{
-		auto const of_segment = [&](JobId page) {
-			return segment_of(page << ids_per_page_log2) == segment;
-		};
+		auto const of_segment = [&](JobId page) { return segment_of(page << ids_per_page_log2) == segment; };
 		std::erase_if(pages_, [&](auto const &page) { return of_segment(page.first); });
 		std::erase_if(stored_, of_segment);
 		directories_.erase(segment);
@@ -180,8 +174,7 @@ class NaiveMap
 	job(JobId id) const
 	{
 		auto const page = pages_.find(page_number(id));
-		return page == pages_.end() ? NaiveJob{}
-									: page->second[static_cast<std::size_t>(id % ids_per_page)];
+		return page == pages_.end() ? NaiveJob{} : page->second[static_cast<std::size_t>(id % ids_per_page)];
 	}
 
   private:
@@ -208,8 +201,7 @@ class NaiveMap
 		if (directories_.contains(segment))
 			return true;
 		if (!directories_.empty() &&
-			std::max(*directories_.rbegin(), segment) - std::min(*directories_.begin(), segment) >=
-				segment_span_max)
+			std::max(*directories_.rbegin(), segment) - std::min(*directories_.begin(), segment) >= segment_span_max)
 			return false;
 		directories_.insert(segment);
 		if (in_use() <= frames_)
@@ -232,8 +224,7 @@ class NaiveMap
 				moved++;
 			}
 		JobId const first = page << ids_per_page_log2;
-		if (moved > 0 && !keeps_page(jobs->state) &&
-			run_length(first, ids_per_page) == ids_per_page)
+		if (moved > 0 && !keeps_page(jobs->state) && run_length(first, ids_per_page) == ids_per_page)
 			stored_.erase(page);
 		return moved;
 	}

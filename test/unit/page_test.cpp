@@ -17,10 +17,7 @@ namespace {
 class NaivePage
 {
   public:
-	NaivePage(JobState state, bool history)
-		: state_(ids_per_page, state), history_(ids_per_page, history)
-	{
-	}
+	NaivePage(JobState state, bool history) : state_(ids_per_page, state), history_(ids_per_page, history) {}
 
 	JobState
 	state(int slot) const
@@ -37,8 +34,7 @@ class NaivePage
 	move(int first, int last, JobState from, JobState to)
 	{
 		int moved = 0;
-		for (auto slot = static_cast<std::size_t>(first); slot <= static_cast<std::size_t>(last);
-			 slot++)
+		for (auto slot = static_cast<std::size_t>(first); slot <= static_cast<std::size_t>(last); slot++)
 		{
 			if (state_[slot] != from)
 				continue;
@@ -69,8 +65,8 @@ class NaivePage
 	run_length(int start, int limit) const
 	{
 		int length = 0;
-		while (length < limit && start + length < ids_per_page &&
-			   state(start + length) == state(start) && history(start + length) == history(start))
+		while (length < limit && start + length < ids_per_page && state(start + length) == state(start) &&
+			   history(start + length) == history(start))
 			length++;
 		return length;
 	}
@@ -109,8 +105,7 @@ expect_same(Page const &page, NaivePage const &naive)
 		ASSERT_EQ(page.history(slot), naive.history(slot)) << "slot " << slot;
 	}
 	for (int value = 0; value < job_state_count; value++)
-		ASSERT_EQ(page.count(static_cast<JobState>(value)),
-				  naive.count(static_cast<JobState>(value)));
+		ASSERT_EQ(page.count(static_cast<JobState>(value)), naive.count(static_cast<JobState>(value)));
 	ASSERT_EQ(page.is_uniform(), naive.is_uniform());
 }
 
@@ -130,8 +125,7 @@ TEST(page, a_filled_page_is_uniform_in_every_state)
 
 TEST(page, moves_exactly_the_range_whatever_its_borders)
 {
-	constexpr std::array<int, 12> borders = {
-		0, 1, 62, 63, 64, 65, 127, 128, 1000, 1984, last_slot - 1, last_slot};
+	constexpr std::array<int, 12> borders = {0, 1, 62, 63, 64, 65, 127, 128, 1000, 1984, last_slot - 1, last_slot};
 	for (int const first : borders)
 		for (int const last : borders)
 		{
@@ -229,8 +223,7 @@ TEST(page, agrees_with_an_array_of_states_through_random_moves)
 	{
 		// Mostly short ranges and few states, so that runs of alike jobs appear and vanish.
 		int const first = static_cast<int>(dice.below(ids_per_page));
-		int const last = std::min<int>(
-			last_slot, first + static_cast<int>(dice.below(dice.chance(20) ? 2048 : 90)));
+		int const last = std::min<int>(last_slot, first + static_cast<int>(dice.below(dice.chance(20) ? 2048 : 90)));
 		auto const from = static_cast<JobState>(dice.below(dice.chance(10) ? job_state_count : 4));
 		auto const to = static_cast<JobState>(dice.below(dice.chance(10) ? job_state_count : 4));
 		if (dice.chance(10))

@@ -89,8 +89,7 @@ TEST(progress, chains_agree_with_maps_whatever_is_set_and_forgotten)
 		int const job = static_cast<int>(dice.bits() % 12);
 		if (dice.bits() % 3 != 0)
 		{
-			bool const fits = model[which].count(job) != 0 ||
-							  model[0].size() + model[1].size() + model[2].size() < 20;
+			bool const fits = model[which].count(job) != 0 || model[0].size() + model[1].size() + model[2].size() < 20;
 			ASSERT_EQ(table->set(chain[which], job, at(step)), fits);
 			if (fits)
 				model[which][job] = step;

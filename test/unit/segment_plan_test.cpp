@@ -43,8 +43,7 @@ TEST(segment_plan, the_step_follows_the_pace_within_its_bounds)
 							{ceiling_step_max, 0, ceiling_step_max},
 							{ceiling_step_max / 2, 0, ceiling_step_max},
 							{ceiling_step_max, 61 * second, ceiling_step_max / 2}})
-		EXPECT_EQ(next_ceiling_step(row.step, row.since), row.next)
-			<< row.step << " after " << row.since;
+		EXPECT_EQ(next_ceiling_step(row.step, row.since), row.next) << row.step << " after " << row.since;
 }
 
 TEST(segment_plan, two_segments_are_prepared_from_a_quarter_on)

@@ -121,8 +121,7 @@ TEST(state_map, marks_history_over_the_border_of_two_pages)
 TEST(state_map, finds_over_the_borders_of_pages_and_segments)
 {
 	Map map;
-	JobId const ids[] = {
-		1, page_size - 1, page_size, ids_per_segment - 1, ids_per_segment, 3 * ids_per_segment + 5};
+	JobId const ids[] = {1, page_size - 1, page_size, ids_per_segment - 1, ids_per_segment, 3 * ids_per_segment + 5};
 	for (JobId const id : ids)
 	{
 		ASSERT_EQ(map.store(id, id), id);
@@ -157,11 +156,9 @@ TEST(state_map, stores_as_far_as_the_pool_reaches)
 	for (std::uint32_t frames = 0; frames < 15; frames++)
 	{
 		Map map(frames);
-		JobId const expected =
-			frames < 4 ? 99 : std::min<JobId>(page_size * (frames - 3) - 1, 10 * page_size - 1);
+		JobId const expected = frames < 4 ? 99 : std::min<JobId>(page_size * (frames - 3) - 1, 10 * page_size - 1);
 		EXPECT_EQ(map.store(100, 10 * page_size - 1), expected) << frames << " frames";
-		EXPECT_EQ(map.move(100, std::max<JobId>(expected, 100), JobState::none, JobState::reserved),
-				  expected - 99);
+		EXPECT_EQ(map.move(100, std::max<JobId>(expected, 100), JobState::none, JobState::reserved), expected - 99);
 	}
 }
 

@@ -19,8 +19,7 @@ namespace onceq::core {
 inline std::ostream &
 operator<<(std::ostream &out, JobState state)
 {
-	static constexpr std::array<char const *, 6> names = {"none",   "reserved", "waiting",
-														  "leased", "seized",   "blocked"};
+	static constexpr std::array<char const *, 6> names = {"none", "reserved", "waiting", "leased", "seized", "blocked"};
 	if (is_ready(state))
 		return out << "ready" << priority_of(state);
 	return out << names[static_cast<std::size_t>(state)];
@@ -34,9 +33,7 @@ namespace onceq::core::test {
 class AlignedMemory
 {
   public:
-	explicit AlignedMemory(std::size_t size) : bytes_(::operator new (size, std::align_val_t{64}))
-	{
-	}
+	explicit AlignedMemory(std::size_t size) : bytes_(::operator new (size, std::align_val_t{64})) {}
 	~AlignedMemory() { ::operator delete (bytes_, std::align_val_t{64}); }
 	AlignedMemory(AlignedMemory const &) = delete;
 	AlignedMemory &operator=(AlignedMemory const &) = delete;

@@ -48,10 +48,8 @@ TEST(time, always_comes_first_and_never_last)
 
 TEST(time, the_two_kinds_do_not_mix)
 {
-	static_assert(!std::is_convertible_v<Wall, Monotonic> &&
-				  !std::is_convertible_v<Monotonic, Wall>);
-	static_assert(!std::is_convertible_v<std::int64_t, Wall> &&
-				  !std::is_convertible_v<std::int64_t, Monotonic>);
+	static_assert(!std::is_convertible_v<Wall, Monotonic> && !std::is_convertible_v<Monotonic, Wall>);
+	static_assert(!std::is_convertible_v<std::int64_t, Wall> && !std::is_convertible_v<std::int64_t, Monotonic>);
 }
 
 } // namespace

@@ -16,16 +16,14 @@ TEST(token, leads_back_to_its_slot)
 {
 	for (std::uint32_t const slot : {0U, 1U, 4711U, lease_slots_max - 1})
 		for (std::uint64_t const random :
-			 {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 42, std::uint64_t{1} << 43,
-			  ~std::uint64_t{0}})
+			 {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 42, std::uint64_t{1} << 43, ~std::uint64_t{0}})
 		{
 			Token const token = make_token(slot, random);
 			EXPECT_GT(token, 0);
 			EXPECT_NE(token, no_token);
 			EXPECT_EQ(slot_of(token), slot);
 		}
-	EXPECT_EQ(make_token(lease_slots_max - 1, ~std::uint64_t{0}),
-			  std::numeric_limits<Token>::max());
+	EXPECT_EQ(make_token(lease_slots_max - 1, ~std::uint64_t{0}), std::numeric_limits<Token>::max());
 }
 
 TEST(token, uses_43_random_bits)
@@ -45,8 +43,8 @@ TEST(token, is_not_met_again_by_chance)
 
 TEST(token, of_any_number_a_client_sends_some_slot_is_read)
 {
-	for (Token const token : {Token{0}, Token{-1}, std::numeric_limits<Token>::min(),
-							  std::numeric_limits<Token>::max()})
+	for (Token const token :
+		 {Token{0}, Token{-1}, std::numeric_limits<Token>::min(), std::numeric_limits<Token>::max()})
 		EXPECT_LT(slot_of(token), lease_slots_max);
 }
 
