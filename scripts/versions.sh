@@ -60,7 +60,7 @@ run_in() {
 }
 
 passed=0 failed=0
-for version in ${VERSIONS:-17 18}; do
+for version in ${VERSIONS:-17 18 19}; do
 	echo "==== PostgreSQL $version"
 	log=$folder/pg$version.log
 	run_in "$version" 2>&1 | tee "$log" | grep -vE '^ *(g\+\+|clang\+\+|x86_64|aarch64)'
