@@ -72,7 +72,7 @@ my @crashes = (
 	'kill of a backend' => sub { kill_backend($node, pid_of($_[0])); $kills++; },
 	'kill of the postmaster' => sub { kill_postmaster($node); },
 	'immediate stop' => sub { $node->stop('immediate'); $node->start; },
-	'restart' => sub { $node->restart('fast'); },
+	'restart' => sub { $node->restart; },
 );
 $node->append_conf('postgresql.conf', 'restart_after_crash = on');
 $node->reload;

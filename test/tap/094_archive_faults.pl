@@ -47,9 +47,10 @@ for my $point (points_for('archive'))
 	for my $action (qw(error fatal kill))
 	{
 		my $table = new_table();
+		my $offset = -s $node->logfile;
 		my (undef, undef, $stderr) = $node->psql('postgres', "SET onceq.fault = '$action at $point';\nCALL onceq.archive('$table')", on_error_stop => 0);
 		like($stderr, qr/fault at|connection to server was lost|server closed the connection/, "$action at $point: met");
-		$node->poll_query_until('postgres', 'SELECT true');
+		wait_until_restarted($node, $offset) if $action eq 'kill';
 		conserved($table, "$action at $point: conserved");
 		completes($table, "$action at $point: goes on");
 	}

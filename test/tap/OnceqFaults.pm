@@ -9,6 +9,7 @@ use warnings;
 use Exporter 'import';
 use OnceqNode;
 use PostgreSQL::Test::Utils;
+use Time::HiRes ();
 use Test::More;
 
 our @EXPORT = qw(fault_node points_for run_faulty_session run_faulty_worker nothing_lost test_every_step);
@@ -234,7 +235,13 @@ sub run_faulty_worker
 	} until slurp_file($node->logfile, $offset) =~ $met || time > $deadline;
 	like(slurp_file($node->logfile, $offset), $met, "$fault: met");
 	insist($node, 'ALTER ROLE onceq_worker RESET onceq.fault');
+	my $reset = Time::HiRes::time();
 	insist($node, $restart);
+	# The one with the fault may be killed by it while it ends, which restarts the server once more.
+	$node->poll_query_until('postgres', qq{
+		SELECT count(*) > 0 FROM onceq.workers w JOIN pg_stat_activity USING (pid)
+		WHERE w.database = 'postgres' AND w.state = 'running' AND backend_start > to_timestamp($reset)})
+	  or die 'no other worker';
 	return;
 }
 
