@@ -101,12 +101,7 @@ my ($slow, $other) = (session($node), session($node));
 my $pid = pid_of($slow);
 $slow->query_safe(q{SET onceq.fault = 'stop at commit: before effects'});
 start_query($slow, q{SELECT test.enqueue('open')});
-my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-while (slurp_file("/proc/$pid/stat") !~ /^\d+ \(.*\) T/)
-{
-	die 'never stopped' if time > $deadline;
-	select undef, undef, undef, 0.01;
-}
+wait_until_stopped($pid);
 is(query($node, q{SELECT onceq.find_unique('q', 'open') IS NOT NULL, test.enqueue('open') IS NULL}), 't|t', 'the key is taken');
 start_query($other, q{SELECT test.enqueue('open', 'replace') > 0});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted}), 'who replaces waits');

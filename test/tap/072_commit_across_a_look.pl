@@ -4,7 +4,6 @@
 use strict;
 use warnings;
 use OnceqNode;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
@@ -12,18 +11,6 @@ plan skip_all => 'needs a testing build' unless $ENV{ONCEQ_TESTING};
 my $node = start_node('primary', 'onceq.worker_passive' => 'on');
 query($node, q{SELECT onceq.create_queue('q')});
 my ($gate, $look) = (session($node), session($node));
-
-sub wait_until_stopped
-{
-	my ($pid) = @_;
-	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-	while (slurp_file("/proc/$pid/stat") !~ /^\d+ \(.*\) T/)
-	{
-		die 'never stopped' if time > $deadline;
-		select undef, undef, undef, 0.01;
-	}
-	return;
-}
 
 # A session that has read the clock when it commits, and does not go on; its job was not due then. On a machine that
 # was too slow for that, another one, with more time.

@@ -12,7 +12,7 @@ use Test::More;
 
 our @EXPORT = qw(start_node add_helpers query sqlstate_of rows drain in_order delivers audit_is_empty
   session close_session pid_of error_of start_query end_query kill_client
-  kill_backend kill_postmaster wait_until_restarted log_is_clean);
+  wait_until_stopped kill_backend kill_postmaster wait_until_restarted log_is_clean);
 
 # A running server, in its database postgres the extension and the helpers of add_helpers. Settings are
 # those of a test node, and what is given.
@@ -206,6 +206,19 @@ sub kill_client
 	my ($session) = @_;
 	kill('KILL', $_->{PID}) for @{ $session->{run}{KIDS} };
 	return close_session($session);
+}
+
+# A fault has stopped this process, by SIGSTOP.
+sub wait_until_stopped
+{
+	my ($pid) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	while (slurp_file("/proc/$pid/stat") !~ /^\d+ \(.*\) T/)
+	{
+		die 'never stopped' if time > $deadline;
+		select undef, undef, undef, 0.01;
+	}
+	return;
 }
 
 # ---- crashes
