@@ -169,7 +169,7 @@ take_jobs(Claim &claim)
 	return taken;
 }
 
-// Takes more to make up for jobs that this transaction's snapshot cannot see; returns how many.
+// Takes more to make up for jobs that are not handed over; returns how many.
 int
 take_more(Claim &claim, int wanted)
 {
@@ -316,8 +316,7 @@ fetch(Claim &claim)
 	PG_TRY();
 	{
 		read_runs(claim, 0);
-		while (claim.returned < claim.request.count &&
-			   (!claim.findings.unseen.empty() || claim.passed_over > 0 || claim.keys_wait))
+		while (claim.returned < claim.request.count && (claim.returned < claim.lease->job_count || claim.keys_wait))
 		{
 			if (claim.keys_wait)
 				look_at_keys(claim.queue, claim.board, looks_per_claim);
