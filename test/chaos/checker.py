@@ -63,7 +63,8 @@ class Checker:
         for operation in history.operations:
             if operation.op == "claim" and operation.outcome != "ok":
                 end = operation.t_return if operation.outcome == "fail" else history.stop_after(operation.t_invoke)
-                self.hidden[operation.queue].append((operation.t_invoke, end))
+                for queue in operation.asked:
+                    self.hidden[queue].append((operation.t_invoke, end))
         self.purges, self.replacing = defaultdict(list), defaultdict(list)
         for operation in history.operations:
             if operation.op == "purge":
@@ -145,6 +146,7 @@ class Checker:
         transaction = self.history.transaction_of(job.operation)
         for delivery in job.deliveries:
             self.exercised["deliveries"] += 1
+            self.exercised["of several"] += bool(delivery.lease.operation.queues)
             if delivery.hash != job.hash:
                 self.report("R14", f"{job.name}: {delivery.name} got another payload")
             if delivery.end < transaction.begin:
@@ -422,7 +424,8 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
           f" and {checker.exercised['aborted enqueues']} rolled back", file=out)
     lost = sum(transaction.lost_at is not None for transaction in checker.history.transactions.values())
     print(f"# commits taken away by a crash, as they may be: {lost}", file=out)
-    print(f"# deliveries: {checker.exercised['deliveries']}, effects: {checker.exercised['effects']}", file=out)
+    print(f"# deliveries: {checker.exercised['deliveries']}, {checker.exercised['of several']} of them by a claim over"
+          f" several queues; effects: {checker.exercised['effects']}", file=out)
     print(f"# pairs of jobs with one ordering key: {checker.exercised['keyed pairs']}", file=out)
     print(f"# waits for delivery without a fault: {checker.exercised['calm waits']}", file=out)
     print(f"# repeated deliveries by cause: {causes or 'none'}", file=out)

@@ -6,13 +6,14 @@ from clients import CONSUMER_POINTS, DRAIN, JANITOR_POINTS, LOAD, Client, wall_t
 from events import Events
 from scenario import KEY, QUEUES, Queue
 from server import Failed, Lost
+from several import Several
 
 # How often each style is chosen. The rarer ones leave jobs to be delivered again.
 STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
     "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2,
     "waiting": 6, "relay": 5, "revoked": 4, "order_some": 3, "renew": 3,
-    "process": 5, "process_and_ack": 3,
+    "process": 5, "process_and_ack": 3, "several": 12,
 }
 
 
@@ -31,7 +32,7 @@ def array(ids):
     return "'{" + ",".join(map(str, ids)) + "}'::bigint[]"
 
 
-class Consumer(Events, Client):
+class Consumer(Events, Several, Client):
     points = CONSUMER_POINTS
 
     def __init__(self, *arguments):
@@ -60,7 +61,7 @@ class Consumer(Events, Client):
         if self.rng.random() < 0.2:
             self.order("keyed", "dead")  # they hold up others
         for queue in QUEUES.values():
-            held = self.claim(queue, 500)
+            held = self.claim_any(list(QUEUES)) if self.rng.random() < 0.2 else self.claim(queue, 500)
             if held:
                 self.whole_of(held)
         time.sleep(0.05)
@@ -89,9 +90,9 @@ class Consumer(Events, Client):
                             f" hold => '{queue.hold}'{more})")
 
     @staticmethod
-    def columns(source):
+    def columns(source, more=""):
         return (f"SELECT min(token), max(token), string_agg(concat_ws(':', id, attempt, {KEY},"
-                f" substr(md5(payload::text), 1, 8)), ' ') FROM {source}")
+                f" substr(md5(payload::text), 1, 8)), ' '){more} FROM {source}")
 
     def hold(self, queue, result):
         if not result["jobs"]:

@@ -203,6 +203,8 @@ class History:
             if operation.token in self.leases:
                 self.problems.append(("R5", f"token {operation.token} was granted twice, last by {operation.name}"))
             self.leases[operation.token] = lease
+            if operation.queue not in operation.asked:
+                self.problems.append(("R2", f"{operation.name} delivered jobs of {operation.queue}, not of {operation.asked}"))
             for number, attempt, key, checksum in operation.jobs:
                 job = self._name(operation.queue, number, key)
                 if job is None:

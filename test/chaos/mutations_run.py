@@ -29,7 +29,7 @@ def overlooked(case):
         raise LookupError
     for begin in (time - 0.002, time):
         case.add(job.deliveries[0].lease.operation, t_invoke=begin, t_return=begin + 0.001, outcome="ok", jobs=[],
-                 token=None, count=5)
+                 token=None, count=5, queues=[], queue=job.queue)
 
 
 @breaks("R8")

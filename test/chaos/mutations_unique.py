@@ -3,7 +3,8 @@ from mutations import breaks, unhurried
 
 
 def spans(case):  # (job, from when, until when it was there and unfinished)
-    if any(record["op"] == "claim" and record["outcome"] != "ok" and record["queue"] == "unique" for record in case.records):
+    if any(record["op"] == "claim" and record["outcome"] != "ok" and "unique" in (record.get("queues") or [record["queue"]])
+           for record in case.records):
         raise LookupError  # it may have used up attempts
     for job in case.jobs("unique"):
         ends = [end.begin for end in job.ends + job.cancels if end.status != "aborted"]

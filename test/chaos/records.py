@@ -30,6 +30,8 @@ class Operation:
     sqlstate: str | None = None
     lost: bool = False  # the connection went with it
     queue: str | None = None
+    queues: list = field(default_factory=list)  # of a claim over several; queue is the one it took jobs from
+    weights: list = field(default_factory=list)
     token: int | None = None
     jobs: list = field(default_factory=list)
     ids: list = field(default_factory=list)
@@ -61,6 +63,11 @@ class Operation:
     @property
     def name(self):
         return f"{self.client}.{self.n}"
+
+    @property
+    def asked(self):
+        """The queues of a claim."""
+        return self.queues or [self.queue]
 
     @property
     def refused(self):

@@ -116,7 +116,7 @@ class Consumer(Client):
         inside = self.rng.random() < 0.2
         if inside:
             yield from self.begin()
-        token, ids = yield from self.claim(queue, auto=not inside)
+        queue, token, ids = yield from (self.claim_any if self.rng.random() < 0.2 else self.claim)(queue, not inside)
         if not ids:
             if inside:
                 yield from self.rollback()
@@ -151,7 +151,19 @@ class Consumer(Client):
         record = yield from self.call(
             "claim", lambda: self.server.claim(self.session, number, queue, count, span, bound), tx=self.tx,
             auto=auto, queue=queue, count=count, lease=span, hold="session" if bound else "time")
-        return record["token"], [job[0] for job in record["jobs"]]
+        return queue, record["token"], [job[0] for job in record["jobs"]]
+
+    def claim_any(self, queue, auto):
+        if auto:
+            self.tx += 1
+        others = [other for other in QUEUES if other != queue]
+        queues = self.rng.sample([queue, *self.rng.sample(others, 2)], 3)
+        weights = [1, 2, 3] if self.rng.random() < 0.4 else []
+        number, count = self.n + 1, self.rng.choice((1, 3, 20))
+        record = yield from self.call(
+            "claim", lambda: self.server.claim_any(self.session, number, queues, weights, count), tx=self.tx, auto=auto,
+            queues=queues, weights=weights, count=count)
+        return record["queue"], record["token"], [job[0] for job in record["jobs"]]
 
     def immediate(self, op, effect, **fields):
         inside = self.session.transaction is not None

@@ -218,6 +218,13 @@ class Server:
             session.transaction.actions.append((n, "claim", token))
         return {"jobs": [[row.id, row.attempt, row.key, row.hash] for row in found], "token": token}
 
+    def claim_any(self, session, n, queues, weights, count):
+        for queue in self.rng.sample(queues, len(queues)) if weights else queues:
+            result = self.claim(session, n, queue, count, QUEUES[queue]["lease"], False)
+            if result["jobs"]:
+                return {**result, "queue": queue, "lease": QUEUES[queue]["lease"]}
+        return {"jobs": [], "token": None, "queue": None}
+
     def end(self, session, n, kind, token, ids):
         self.tick()
         rows = self.held(session, token, ids)

@@ -1,5 +1,6 @@
 """Good histories made rarer: changes that break nothing, and that the checker must accept."""
 from mutations_rare import full_disk
+from mutations_several import hidden_attempt_of_several, looked_on_by_weights, looked_on_once
 from mutations_unique import refuse
 
 
@@ -30,4 +31,5 @@ def unique_key_outlives_its_window(case):
     refuse(case, job.operation.unique, end + job.operation.unique_for + 2)
 
 
-VARIANTS = full_disk, silent_death_before_a_redrive, unique_key_outlives_its_window
+VARIANTS = (full_disk, silent_death_before_a_redrive, unique_key_outlives_its_window, hidden_attempt_of_several,
+            looked_on_by_weights, looked_on_once)

@@ -16,11 +16,10 @@ class Waits:
         short = defaultdict(list)
         paused = {operation.queue for operation in self.checker.history.operations if operation.op == "pause"}
         for operation in self.checker.history.operations:
-            if operation.queue in paused:  # and if it was resumed, who knows when
-                continue
-            if (operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed"
-                    and len(operation.jobs) < min(operation.count, SCATTERED)):
-                short[operation.queue].append(operation)
+            if operation.op == "claim" and operation.outcome == "ok" and operation.isolation == "read committed":
+                for queue in exhausted(operation):
+                    if queue not in paused:  # and if it was resumed, who knows when
+                        short[queue].append(operation)
         for claims in short.values():
             claims.sort(key=last_look)
         for job in self.checker.history.jobs:
@@ -92,6 +91,16 @@ class Waits:
             elif end.status == "committed" and end.kind == "nack" and end.operation.due is not None:
                 ready = min(ready, max(end.end, end.operation.due))
         return ready
+
+
+def exhausted(claim):
+    """The queues in which a claim found fewer jobs than it would have taken. Of several it looks on in the next one only
+    when one has nothing; by weights in an order that is not known."""
+    if not claim.jobs:
+        return claim.asked
+    number = claim.asked.index(claim.queue) if claim.queue in claim.asked else 0
+    passed_over = claim.asked[:number] if not claim.weights else []
+    return passed_over + [claim.queue] * (len(claim.jobs) < min(claim.count, SCATTERED))
 
 
 def last_look(claim):
