@@ -53,6 +53,8 @@ CREATE TABLE onceq.installation (
 	relation bigint NOT NULL
 );
 CREATE UNIQUE INDEX installation_single ON onceq.installation ((true));
+-- Without a primary key a publication of all tables would forbid the DELETE of onceq.adopt().
+ALTER TABLE onceq.installation REPLICA IDENTITY FULL;
 ALTER TABLE onceq.installation OWNER TO onceq_owner;
 COMMENT ON TABLE onceq.installation IS 'server, database and oid of this table where the queues are in use; see onceq.adopt()';
 SELECT pg_catalog.pg_extension_config_dump('onceq.installation', '');

@@ -47,7 +47,7 @@ microseconds_of(Interval const *interval, char const *argument, int64 min, int64
 		__builtin_mul_overflow(days, USECS_PER_DAY, &span) || __builtin_add_overflow(span, interval->time, &span);
 	if (overflow || span < min || span > max)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of range", argument),
-						errdetail("It must be between %g s and %g s.", static_cast<double>(min) / 1e6,
+						errdetail("It must be between %.15g s and %.15g s.", static_cast<double>(min) / 1e6,
 								  static_cast<double>(max) / 1e6)));
 	return span;
 }

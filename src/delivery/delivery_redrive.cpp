@@ -126,34 +126,31 @@ add_candidate(core::JobId id, void *argument)
 }
 
 void
-redrive_segment(Redrive &redrive, core::SegmentNumber segment, Selection const &selection, Candidates &candidates)
+redrive_part(Redrive &redrive, store::Part const &part, Selection const &selection, Candidates &candidates)
 {
-	core::JobId from = Max(core::first_id_of(segment), selection.first);
-	do
+	core::JobId const last = Min(part.last, selection.last);
+	for (core::JobId from = part.first; from <= last && redrive.done < selection.count;)
 	{
 		candidates.count = 0;
-		store::read_dead(redrive.queue.id, segment, from, add_candidate, &candidates);
+		store::read_dead(redrive.queue.id, part.tables, from, last, add_candidate, &candidates);
 		if (candidates.count == 0)
 			return;
-		Selection part = selection;
-		part.ids = candidates.id;
-		part.id_count = candidates.count;
-		part.count = static_cast<int>(selection.count - redrive.done);
-		change_listed(redrive.queue, part, redrive_listed, &redrive);
+		Selection listed = selection;
+		listed.ids = candidates.id;
+		listed.id_count = candidates.count;
+		listed.count = static_cast<int>(selection.count - redrive.done);
+		change_listed(redrive.queue, listed, redrive_listed, &redrive);
 		from = candidates.id[candidates.count - 1] + 1;
-	} while (candidates.count == candidates_per_look && redrive.done < selection.count && from <= selection.last);
+	}
 }
 
 void
 redrive_selected(Redrive &redrive, Selection const &selection)
 {
 	auto *const candidates = static_cast<Candidates *>(palloc(sizeof(Candidates)));
-	redrive_segment(redrive, store::stay, selection, *candidates);
-	store::Segments const segments = store::all_segments(redrive.queue.id);
-	for (int i = 0; i < segments.count && redrive.done < selection.count; i++)
-		if (core::SegmentNumber const number = segments.segment[i].number;
-			selection.first <= core::last_id_of(number) && core::first_id_of(number) <= selection.last)
-			redrive_segment(redrive, number, selection, *candidates);
+	store::Parts const parts = store::all_parts(redrive.queue.id, selection.first);
+	for (int i = 0; i < parts.count && redrive.done < selection.count; i++)
+		redrive_part(redrive, parts.part[i], selection, *candidates);
 	pfree(candidates);
 }
 

@@ -105,24 +105,15 @@ list_live(Listing &listing, core::JobId after)
 		store::read_jobs(listing.looker.queue.id, id, id, visit_listed, &listing);
 }
 
-// By segments, and between them those that outlived theirs.
 void
 list_rows(Listing &listing, core::JobId after)
 {
 	int32 const queue = listing.looker.queue.id;
-	store::Segments const segments = store::all_segments(queue);
-	core::JobId done = after;
-	for (int i = 0; i < segments.count && listing.left > 0; i++)
+	store::Parts const parts = store::all_parts(queue, after + 1);
+	for (int i = 0; i < parts.count && listing.left > 0; i++)
 	{
-		core::JobId const first = core::first_id_of(segments.segment[i].number);
-		core::JobId const last = core::last_id_of(segments.segment[i].number);
-		if (last <= done)
-			continue;
-		if (done + 1 < first)
-			store::read_jobs_in(queue, store::stay, done + 1, first - 1, visit_listed, &listing);
-		if (listing.left > 0)
-			store::read_jobs(queue, Max(done + 1, first), last, visit_listed, &listing);
-		done = last;
+		store::Part const &part = parts.part[i];
+		store::read_jobs_in(queue, part.tables, part.first, part.last, visit_listed, &listing);
 	}
 }
 
@@ -140,11 +131,13 @@ visit_dead(core::JobId id, void *argument)
 void
 list_dead(Listing &listing, core::JobId after)
 {
-	store::read_dead(listing.looker.queue.id, store::stay, after + 1, visit_dead, &listing);
-	store::Segments const segments = store::all_segments(listing.looker.queue.id);
-	for (int i = 0; i < segments.count && listing.left > 0; i++)
-		if (core::SegmentNumber const number = segments.segment[i].number; core::last_id_of(number) > after)
-			store::read_dead(listing.looker.queue.id, number, after + 1, visit_dead, &listing);
+	int32 const queue = listing.looker.queue.id;
+	store::Parts const parts = store::all_parts(queue, after + 1);
+	for (int i = 0; i < parts.count && listing.left > 0; i++)
+	{
+		store::Part const &part = parts.part[i];
+		store::read_dead(queue, part.tables, part.first, part.last, visit_dead, &listing);
+	}
 }
 
 char const *
@@ -198,11 +191,11 @@ ONCEQ_FUNCTION(onceq_jobs)
 	if (listing.left < 1 || listing.left > jobs_max)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("count is out of range"),
 						errdetail("It must be between 1 and %d.", jobs_max)));
-	core::JobId const after = Max(PG_GETARG_INT64(2), int64{0});
+	core::JobId const after = Min(Max(PG_GETARG_INT64(2), int64{0}), PG_INT64_MAX - 1);
 	bool const live =
 		listing.state != nullptr && (strcmp(listing.state, "scheduled") == 0 || strcmp(listing.state, "ready") == 0 ||
 									 strcmp(listing.state, "running") == 0);
-	if (live && !RecoveryInProgress())
+	if (live && listing.looker.board.index != no_board)
 		list_live(listing, after);
 	else if (listing.state != nullptr && strcmp(listing.state, "dead") == 0)
 		list_dead(listing, after);

@@ -23,8 +23,9 @@ namespace {
 bool
 may_see(catalog::Queue const &queue)
 {
-	return pg_class_aclcheck(queue.anchor, GetUserId(),
-							 ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE) == ACLCHECK_OK ||
+	constexpr AclMode any = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE;
+	bool is_missing = false; // its table: the queue was dropped a moment ago, or the table by hand
+	return pg_class_aclcheck_ext(queue.anchor, GetUserId(), any, &is_missing) == ACLCHECK_OK ||
 		   base::is_member("onceq_monitor") || base::is_member("onceq_operator") || base::is_member("onceq_admin");
 }
 

@@ -54,6 +54,21 @@ Segments all_segments(int32 queue);
 // What is left of segments whose stragglers have moved, for the archive to copy, as segments of other numbers.
 Segments all_remains(int32 queue);
 
+// Where to look for jobs: ids of a segment, or those between two segments, which are in the stay tables.
+struct Part
+{
+	core::SegmentNumber tables;
+	core::JobId first;
+	core::JobId last;
+};
+// All of them, in the order of ids, from this one on.
+struct Parts
+{
+	Part *part;
+	int count;
+};
+Parts all_parts(int32 queue, core::JobId from);
+
 // Creates the tables, as onceq_owner.
 void create_segment(int32 queue, core::SegmentNumber number);
 
@@ -276,9 +291,10 @@ struct EndedAttempt
 using VisitAttempt = bool (*)(EndedAttempt const &attempt, void *argument);
 void read_attempts(int32 queue, core::JobId id, VisitAttempt visit, void *argument);
 
-// Jobs that died, by ascending id from first on; some live again, and may come more than once.
+// Jobs that died, by ascending id; some live again, and may come more than once.
 using VisitId = bool (*)(core::JobId id, void *argument);
-void read_dead(int32 queue, core::SegmentNumber segment, core::JobId first, VisitId visit, void *argument);
+void read_dead(int32 queue, core::SegmentNumber tables, core::JobId first, core::JobId last, VisitId visit,
+			   void *argument);
 
 // The end of jobs that succeeded or were cancelled: outcomes of whole runs. A job ends once,
 // so that no two of them overlap.

@@ -282,12 +282,13 @@ read_history_in(int32 queue, core::SegmentNumber tables, core::JobId id)
 }
 
 void
-read_dead(int32 queue, core::SegmentNumber segment, core::JobId first, VisitId visit, void *argument)
+read_dead(int32 queue, core::SegmentNumber tables, core::JobId first, core::JobId last, VisitId visit, void *argument)
 {
-	IndexScan scan(queue, segment, &Tables::outcomes, &Tables::outcomes_by_id);
-	ScanKeyData key;
-	ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
-	scan.begin(&key, 1);
+	IndexScan scan(queue, tables, &Tables::outcomes, &Tables::outcomes_by_id);
+	ScanKeyData key[2];
+	ScanKeyInit(&key[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	ScanKeyInit(&key[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
+	scan.begin(key, 2);
 	while (TupleTableSlot *const slot = scan.next())
 	{
 		CHECK_FOR_INTERRUPTS();

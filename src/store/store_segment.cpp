@@ -66,7 +66,8 @@ constexpr char tables_of_segment[] =
 	"ALTER TABLE onceq_data.o? ENABLE ROW LEVEL SECURITY;"
 	"ALTER TABLE onceq_data.r? ENABLE ROW LEVEL SECURITY";
 
-// Rows of stragglers are deleted one by one. Whoever ends one enters the row in all indexes that there are.
+// Rows of stragglers are deleted one by one, which a publication of all tables forbids where nothing tells which row it
+// was. Whoever ends one enters the row in all indexes that there are.
 constexpr char settings_of_stay[] =
 	"ALTER TABLE onceq_data.j? SET (autovacuum_enabled = on, toast.autovacuum_enabled = on,"
 	" autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0);"
@@ -74,6 +75,9 @@ constexpr char settings_of_stay[] =
 	" autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0);"
 	"ALTER TABLE onceq_data.r? SET (autovacuum_enabled = on, toast.autovacuum_enabled = on,"
 	" autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0);"
+	"ALTER TABLE onceq_data.j? REPLICA IDENTITY USING INDEX j?_id;"
+	"ALTER TABLE onceq_data.o? REPLICA IDENTITY FULL;"
+	"ALTER TABLE onceq_data.r? REPLICA IDENTITY USING INDEX r?_id;"
 	"CREATE INDEX o?_all ON onceq_data.o? (first_id);"
 	"CREATE INDEX o?_end ON onceq_data.o? (at) WHERE outcome <> 'f'";
 
@@ -208,6 +212,26 @@ Segments
 all_remains(int32 queue)
 {
 	return list_segments(queue, true);
+}
+
+Parts
+all_parts(int32 queue, core::JobId from)
+{
+	Segments const segments = all_segments(queue);
+	Parts parts{static_cast<Part *>(palloc(sizeof(Part) * Max(2 * segments.count, 1))), 0};
+	for (int i = 0; i < segments.count; i++)
+	{
+		core::SegmentNumber const number = segments.segment[i].number;
+		core::JobId const first = core::first_id_of(number);
+		core::JobId const last = core::last_id_of(number);
+		if (last < from)
+			continue;
+		if (from < first)
+			parts.part[parts.count++] = {stay, from, first - 1};
+		parts.part[parts.count++] = {number, Max(from, first), last};
+		from = last + 1;
+	}
+	return parts;
 }
 
 void

@@ -33,6 +33,9 @@ constexpr Setting session_settings[] = {
 	{"search_path", ""},
 	{"session_replication_role", "origin"},
 	{"statement_timeout", "30s"},
+#if PG_VERSION_NUM >= 170000
+	{"transaction_timeout", "0"},
+#endif
 	{"zero_damaged_pages", "off"},
 };
 

@@ -11,7 +11,8 @@ use Test::More;
 use OnceqNode;
 use OnceqWorker qw(wait_for_worker);
 
-my $original = start_node('original', 'onceq.worker_naptime' => "'100ms'");
+my $original = start_node('original', 'onceq.worker_naptime' => "'100ms'", wal_level => 'logical');
+query($original, 'CREATE PUBLICATION everything FOR ALL TABLES'); # forbids a DELETE where no key tells which row it was
 my @roles = qw(alice bob mallory);
 query($original, "CREATE ROLE $_ LOGIN") for @roles;
 query($original, q{
@@ -142,7 +143,7 @@ query($original, 'CREATE DATABASE copied TEMPLATE template0');
 $original->command_ok([ 'psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-d', 'copied', '-f', "$folder/plain.sql" ], 'restored beside the original');
 is_a_good_copy($original, 'copied');
 
-my $server = start_node('server', 'onceq.worker_naptime' => "'100ms'");
+my $server = start_node('server', 'onceq.worker_naptime' => "'100ms'", wal_level => 'logical');
 query($server, "CREATE ROLE $_ LOGIN") for @roles;
 query($server, 'CREATE DATABASE moved TEMPLATE template0');
 $server->command_ok([ 'pg_restore', '-e', '-j2', '-d', 'moved', "$folder/directory" ], 'restored in a new server');

@@ -47,7 +47,8 @@ for my $procedure (qw(recover maintain))
 	is($result, 0, "$procedure() by an operator");
 }
 
-# Stalling.
+# Stalling, as long as it takes, whatever has been set for all transactions.
+$node->safe_psql('postgres', q{ALTER ROLE onceq_worker SET transaction_timeout = '200ms'}) if $node->pg_version >= 17;
 sub stall
 {
 	$node->safe_psql('shop', 'CREATE TABLE IF NOT EXISTS test.stall ()');

@@ -8,7 +8,8 @@ use Test::More;
 use OnceqNode;
 
 # The worker leaves segments to this test.
-my $node = start_node('primary', 'onceq.worker_passive' => 'on', 'onceq.suspicion_window' => 0);
+my $node = start_node('primary', 'onceq.worker_passive' => 'on', 'onceq.suspicion_window' => 0, wal_level => 'logical');
+query($node, 'CREATE PUBLICATION everything FOR ALL TABLES'); # forbids a DELETE where no key tells which row it was
 query($node, q{SELECT onceq.create_queue('mail', retention => '0', lease => '10 min', backoff_base => '0', max_attempts => 2)});
 
 # As if they were old.
@@ -53,5 +54,28 @@ query($node, 'CALL onceq.maintain()');
 is(query($node, 'SELECT (SELECT count(*) FROM onceq_data.j1_stay), (SELECT count(*) FROM onceq_data.o1_stay)'), '0|0', 'and go, too');
 is(query($node, q{SELECT onceq.redrive('mail')}), 0, 'nothing is left to redrive');
 audit_is_empty($node, 'mail', 'at the end');
+
+# A segment may outlive the stragglers of a newer one; dead jobs come in the order of their ids nevertheless.
+query($node, q{SELECT onceq.create_queue('order', retention => '0', lease => '10 min')});
+my $order = query($node, q{SELECT id FROM onceq.queue WHERE name = 'order'});
+sub age_segment
+{
+	my ($number) = @_;
+	query($node, "UPDATE onceq.segment SET $_ = $_ - interval '2 days' WHERE queue_id = $order AND number = $number; CALL onceq.maintain()") for qw(created_at sealed_at);
+	return;
+}
+my @first = split /\n/, query($node, q{SELECT onceq.enqueue_many('order', test.payloads(2))});
+query($node, q{SELECT onceq.reject(token, id) FROM onceq.claim('order')});
+query($node, q{SELECT count(*) FROM onceq.claim('order')});
+age_segment(0);
+my @second = split /\n/, query($node, q{SELECT onceq.enqueue_many('order', test.payloads(2))});
+query($node, q{SELECT onceq.ack(token) FROM onceq.claim('order')});
+age_segment(1);
+is(query($node, "SELECT string_agg(number::text, ' ' ORDER BY number) FROM onceq.segment WHERE queue_id = $order AND number < 2"), '0', 'a job that runs keeps its segment, the next one goes');
+query($node, q{SELECT onceq.reject(token, id) FROM onceq.claim('order')});
+is(query($node, q{SELECT string_agg(id::text, ' ') FROM onceq.jobs('order', 'dead')}), "$first[0] $second[1]", 'dead jobs are listed by id');
+is(query($node, q{SELECT string_agg(id::text, ' ') FROM onceq.jobs('order')}), "$first[0] $first[1] $second[1]", 'as all are');
+is(query($node, q{SELECT onceq.redrive('order', count => 1)}), 1, 'one of them is redriven');
+is(query($node, q{SELECT string_agg(id::text, ' ') FROM onceq.jobs('order', 'dead')}), $second[1], 'that of the lowest id');
 log_is_clean($node);
 done_testing();
