@@ -6,6 +6,7 @@
 #   make check           every test but those that take hours; check-rules, check-unit, check-sql … for one kind
 #   make check-versions  the same on PostgreSQL 17 and 18, in chroots; check-cassert: on a server that checks itself
 #   make check-long      what takes hours: long history runs, and deliberate bugs (check-mutants)
+#   make check-mutants-chaos   which of those bugs the history run notices, too
 #   make check-fuzz, check-valgrind, check-asan, check-sqlsmith, coverage   tools that take longer: test/README.md
 #   make bench           how fast it is, beside other queues; make format: clang-format
 #

@@ -135,7 +135,9 @@ for stage in chaos chaos-standby chaos-long; do
 done
 [ ! -e "$work/log/isolation.log" ] ||
 	echo "isolation: $(cat "$top"/test/isolation/specs/*.spec | grep -c '^permutation') permutations"
-[ ! -e "$work/log/mutants.log" ] || echo "mutants: $(grep -c '^ok' "$work/log/mutants.log") caught"
+for stage in mutants mutants-chaos; do
+	[ ! -e "$work/log/$stage.log" ] || echo "$stage: $(grep -c '^ok' "$work/log/$stage.log") caught"
+done
 
 echo
 echo "$passed passed, $failed failed"

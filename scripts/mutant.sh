@@ -3,6 +3,8 @@
 #
 #   scripts/mutant.sh NAME          applies test/mutants/NAME.patch, runs the tests that it names until one fails
 #   EVERY=1 scripts/mutant.sh NAME  expects each of them to fail
+#   HISTORY=4 scripts/mutant.sh NAME  expects rules of the history run to be broken, in one of so many seeds: that
+#                                   which the header names, and those that follow
 #
 # Works in a copy of the tree, build/mutants/1 or 2, where objects are kept: each mutant costs the files it
 # touches. That a test fails proves nothing unless it passes without the bug; so it is run once without.
@@ -45,8 +47,8 @@ test_seconds_max=300
 
 # ---- Builds. clean/ is what was built without a patch, of the sources whose sum stands in it
 
-sum=$(cd "$tree" && find Makefile CMakeLists.txt onceq.control src sql test expected scripts -type f |
-	LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c 1-16)
+sum=$(cd "$tree" && find Makefile CMakeLists.txt onceq.control src sql test expected scripts \
+	-path test/mutants -prune -o -type f -print | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c 1-16)
 [ "$(cat "$tree/clean/sum" 2>/dev/null)" = "$sum" ] || rm -rf "$tree/clean/passed" "$tree/clean/built"
 mkdir -p "$tree/clean"/{passed,built,build}
 echo "$sum" >"$tree/clean/sum"
@@ -90,6 +92,7 @@ run_test() { # KIND NAME
 		sql) regress sql "$pgxs/src/test/regress/pg_regress" testing contrib_regression_onceq "$inputs" "$2" ;;
 		isolation) stage_isolation "$2" ;;
 		tap) stage_tap "$2" ;;
+		chaos) chaos "chaos_$2" --seed "$2" --seconds 10 --calm 4 --drain 40 ;;
 	esac
 }
 
@@ -132,6 +135,12 @@ passes_clean() { # KIND NAME
 	touch "$tree/clean/passed/$1-$2"
 }
 
+# Of a history run, as the header of a mutant has them.
+broken_rules() { # KIND
+	[ "$1" != chaos ] || sed -n 's/^not ok .*: \(R[0-9]*\) .*/\1/p; s/^not ok .*: the run itself.*/the run itself/p' \
+		"$work/test.log" | paste -sd , | sed 's/,/, /g; s/^/: /'
+}
+
 apply_patch() {
 	copy_tree
 	use_clean_build
@@ -139,7 +148,12 @@ apply_patch() {
 }
 
 [ -e "$patch" ] || say "not ok" "there is no such patch"
-mapfile -t tests < <(sed -n '/^--- a/q; s/^Caught by: *//p' "$patch")
+header() { sed -n "/^--- a/q; s/^$1 *//p" "$patch"; }
+mapfile -t tests < <(header 'Caught by:')
+if [ "${HISTORY:-}" ]; then
+	seed=$(header 'History run: seed' | grep -o '^[0-9]*')
+	mapfile -t tests < <(seq -f 'chaos %g' "${seed:-1}" $((${seed:-1} + HISTORY - 1)))
+fi
 [ ${#tests[@]} -gt 0 ] || say "not ok" "its header names no test"
 caught=()
 for test in "${tests[@]}"; do
@@ -153,7 +167,7 @@ for test in "${tests[@]}"; do
 	if passes "$kind" "$test_name"; then
 		[ ! "${EVERY:-}" ] || say "not ok" "$test does not notice"
 	else
-		caught+=("$test")
+		caught+=("$test$(broken_rules "$kind")")
 		[ "${EVERY:-}" ] || break
 	fi
 done

@@ -74,6 +74,7 @@ tests_of() {
 		explorer) names test/explorer .cpp ;;
 		fuzz) names test/fuzz _fuzz.cpp ;;
 		mutants) names test/mutants .patch ;;
+		mutants-chaos) echo "${TESTS:-$(grep -L '^History run: not' "$top"/test/mutants/*.patch | xargs basename -s .patch)}" ;;
 		*) echo "$1" ;;
 	esac
 }
@@ -265,6 +266,9 @@ stage_mutants() {
 	done
 	return $status
 }
+
+# The same, which the history run has to notice, in one of $HISTORY seeds.
+stage_mutants-chaos() { HISTORY=${HISTORY:-4} stage_mutants "$@"; }
 
 stage_chaos() { chaos chaos --seeds 12 --seconds 10 --calm 4; }
 

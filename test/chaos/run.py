@@ -33,7 +33,6 @@ from server import Server
 from standby import Pair
 
 CLASSES = {"p": Producer, "c": Consumer, "j": Janitor}
-DRAIN_PATIENCE = 180  # s
 PR_SET_PDEATHSIG = 1
 STANDBYS = "synchronous", "asynchronous"
 
@@ -168,10 +167,10 @@ def live_jobs(connection):
             connection.query("SELECT queue, ready, scheduled, running, blocked FROM onceq.queue_stats")}
 
 
-def drain(nemesis, herd):
+def drain(nemesis, herd, patience):
     """Until nothing is left, twice. Returns what is left."""
     herd.order_all(DRAIN)
-    deadline, empty = now() + DRAIN_PATIENCE, 0
+    deadline, empty = now() + patience, 0
     while empty < 2 and now() < deadline:
         nemesis.rest(0.15)
         nemesis.query("SELECT onceq.resume_queue('purged')")
@@ -305,7 +304,7 @@ class Run:
         begin = now()
         self.nemesis.follow(storms, self.arguments.seconds, self.arguments.calm)
         middle = now()
-        left = drain(self.nemesis, self.herd)
+        left = drain(self.nemesis, self.herd, self.arguments.drain)
         print(f"# {middle - begin:.0f} s of faults, drained in {now() - middle:.0f} s")
         if left:
             print(f"# seed {self.seed}: not drained: {left}")
@@ -363,6 +362,7 @@ def parse_arguments():
     parser.add_argument("--seeds", type=int, default=1, help="number of runs")
     parser.add_argument("--seconds", type=float, default=25, help="of faults in each run, at least")
     parser.add_argument("--calm", type=float, default=6, help="seconds without faults after that")
+    parser.add_argument("--drain", type=float, default=180, help="seconds until all must be drained after that")
     parser.add_argument("--kind", choices=KINDS, help="settings of the server; else they change from seed to seed")
     parser.add_argument("--standby", choices=(*STANDBYS, "by-turns"), help="fail over to it")
     parser.add_argument("--patience", type=float, default=2, help="seconds that a ready job may wait (R8)")
