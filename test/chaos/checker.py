@@ -20,6 +20,7 @@ from letters import judge_letters
 from limits import judge_limits
 from lives import Lives, revived_between
 from ordering import judge_order
+from rates import judge_rates
 from records import COUNTED, FOREVER, TERMINAL, cause_before, causes_of
 from unique import judge_unique
 from waiting import Waits
@@ -44,6 +45,7 @@ RULES = {
     "R17": "limits hold",
     "R18": "an event takes effect once",
     "R19": "each dead job has its copy",
+    "R20": "rates hold",
 }
 SHOWN = 10          # examples of one rule
 
@@ -90,6 +92,7 @@ class Checker:
         judge_limits(self)
         judge_ledger(self)
         judge_letters(self)
+        judge_rates(self)
         return not self.broken
 
     # ---- job by job
@@ -414,7 +417,8 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
         if len(found) > SHOWN:
             print(f"#   and {len(found) - SHOWN} more", file=out)
     print(f"# jobs cancelled: {checker.exercised['cancelled']}, redriven: {checker.exercised['redriven']}", file=out)
-    print(f"# deliveries of queues with a limit: {checker.exercised['limited']}", file=out)
+    print(f"# deliveries of queues with a limit: {checker.exercised['limited']}, at a rate: {checker.exercised['at a rate']}",
+          file=out)
     print(f"# events: {checker.exercised['events']}, met again: {checker.exercised['events again']}", file=out)
     print(f"# dead letters: {checker.exercised['dead letters']}", file=out)
     print(f"# unique jobs: {checker.exercised['unique jobs']}, refused: {checker.exercised['unique refused']},"

@@ -14,7 +14,8 @@ from checker import RULES, Checker
 from history import History
 from mutations import MUTATIONS, Case
 import mutations_jobs, mutations_leases, mutations_ledger, mutations_lives  # noqa: F401, E401: they register themselves
-import mutations_letters, mutations_limits, mutations_order, mutations_rare, mutations_run, mutations_several, mutations_unique  # noqa: F401, E401
+import mutations_letters, mutations_limits, mutations_order, mutations_rare, mutations_rates, mutations_run  # noqa: F401, E401
+import mutations_several, mutations_unique  # noqa: F401, E401
 from synthetic import COMMON_ONLY, make_history
 from variants import VARIANTS
 

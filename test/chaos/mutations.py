@@ -47,6 +47,33 @@ class Case:
                         token=self.rng.randrange(10**6, 10**9), hold="time",
                         jobs=[[job.id, attempt or delivery.attempt, job.key, job.hash]])
 
+    # When all else is long over:
+
+    def note(self, time, **fields):
+        """What a stranger does, within a moment."""
+        self.records.append({"client": f"x{len(self.records)}", "n": 1, "tx": 1, "auto": True, "t_invoke": time,
+                             "t_return": time + 0.001, "outcome": "ok", **fields})
+        return self.records[-1]
+
+    def late_jobs(self, queue, time, count=1):
+        """Enqueued at that time, and some day acked: their rows."""
+        first = 10_000 + len(self.final["jobs"][queue])
+        ids = list(range(first, first + count))
+        self.final["jobs"][queue] += [[number, f"late {number}", "succeeded", 1] for number in ids]
+        return self.note(time, op="enqueue", queue=queue, jobs=[[f"late {number}", "0"] for number in ids], ids=ids)
+
+    def deliver(self, enqueue, time, **fields):
+        """And acked."""
+        queue, ids = enqueue["queue"], enqueue["ids"]
+        claim = self.late_claim(enqueue, time, **fields)
+        self.note(time + 0.01, op="ack", queue=queue, token=claim["token"], ids=ids, count=len(ids))
+        return claim
+
+    def late_claim(self, enqueue, time, **fields):
+        jobs = [[number, 1, *job] for number, job in zip(enqueue["ids"], enqueue["jobs"])]
+        return self.note(time, **{"op": "claim", "queue": enqueue["queue"], "token": self.rng.randrange(10**6, 10**9),
+                                  "lease": 1, "count": len(jobs), "jobs": jobs, **fields})
+
     def forget_transaction(self, transaction):
         mark = [transaction.client, transaction.number]
         if mark in self.final["marks"]:

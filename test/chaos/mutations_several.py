@@ -73,35 +73,13 @@ def hidden_in_other_queues(case):
     hidden_attempt(case, lambda queue: [other for other in QUEUES if other != queue])
 
 
-# When all else is long over, a job waits, and others come and go.
-
-def late_job(case, queue, time):
-    """Enqueued at that time, and some day acked: its row."""
-    number = 10_000 + len(case.final["jobs"][queue])
-    case.final["jobs"][queue].append([number, f"late {number}", "succeeded", 1])
-    return note(case, time, op="enqueue", queue=queue, jobs=[[f"late {number}", "0"]], ids=[number])
-
-
-def note(case, time, **fields):
-    case.records.append({"client": f"x{len(case.records)}", "n": 1, "tx": 1, "auto": True, "t_invoke": time,
-                         "t_return": time + 0.001, "outcome": "ok", **fields})
-    return case.records[-1]
-
-
-def deliver(case, enqueue, time, **fields):
-    number, (key, checksum) = enqueue["ids"][0], enqueue["jobs"][0]
-    claim = note(case, time, **{"op": "claim", "queue": enqueue["queue"], "token": case.rng.randrange(10**6, 10**9), "lease": 1,
-                                "count": 1, "jobs": [[number, 1, key, checksum]], **fields})
-    note(case, time + 0.01, op="ack", queue=enqueue["queue"], token=claim["token"], ids=[number], count=1)
-
-
 def beside_one_that_waits(case, weights, looks):
     """Claims that took from another queue, after they had looked at that of the job, or before."""
     waiting, other = case.rng.sample(("plain", "few", "durable", "fatal"), 2)
-    first = late_job(case, waiting, 60)
+    first = case.late_jobs(waiting, 60)
     for time in looks:
-        deliver(case, late_job(case, other, 61), time, queues=[waiting, other], weights=weights)
-    deliver(case, first, 70)
+        case.deliver(case.late_jobs(other, 61), time, queues=[waiting, other], weights=weights)
+    case.deliver(first, 70)
 
 
 @breaks("R8")
@@ -116,7 +94,7 @@ def found_nothing(case):
     beside_one_that_waits(case, [1, 10], (64, 65))
     for record in case.records:
         if record["op"] == "claim" and record["t_invoke"] in (64, 65):
-            note(case, record["t_invoke"] + 3, op="claim", queues=record["queues"], count=5)
+            case.note(record["t_invoke"] + 3, op="claim", queues=record["queues"], count=5)
 
 
 # ---- good ones

@@ -292,6 +292,7 @@ class World:
                               "dead_letter_queue": queue.get("dead_letter_queue", ""),
                               "hard_time_limit": queue.get("hard_time_limit", 0),
                               "max_running": queue.get("max_running", 0),
+                              **{name: queue.get(name, 0) for name in ("rate_limit", "rate_period", "rate_burst")},
                               "max_running_per_key": queue.get("max_running_per_key", 0)}
                        for name, queue in QUEUES.items()},
             "jobs": jobs, "effects": server.effects, "marks": server.marks, "outcomes": server.outcomes,

@@ -16,6 +16,8 @@ QUEUES = {
     "fatal": {"retained": True, "max_attempts": 2, "lease": 0.3, "backoff": 0.05, "dead_letter_queue": "letters"},
     "letters": {"retained": True, "max_attempts": 1000, "lease": 0.5, "backoff": 0.05},
     "hard": {"retained": True, "max_attempts": 6, "lease": 1.0, "backoff": 0.05, "hard_time_limit": 0.3},
+    "rated": {"retained": True, "max_attempts": 6, "lease": 0.5, "backoff": 0.05,
+              "rate_limit": 5, "rate_period": 0.5, "rate_burst": 3},
     "gone": {"retained": False, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
 }
 
@@ -77,7 +79,7 @@ class Session:
 class Server:
     def __init__(self, rng):
         self.rng = rng
-        self.now = 0.0
+        self.now = self.begun = 0.0
         self.ahead = 0  # of now, the clock by which jobs become due
         self.up = True
         self.rows = []
@@ -89,6 +91,7 @@ class Server:
         self.marks, self.effects, self.outcomes = [], [], []
         self.processed = []  # events, each with the transaction that marked it
         self.recent = []  # asynchronous commits that a crash may take away
+        self.levels = {}  # of queues with a rate: how many may be delivered, and when that was
 
     def connect(self):
         if not self.up:
@@ -152,12 +155,20 @@ class Server:
 
     def take(self, queue, count):
         found, limit = [], QUEUES[queue].get("max_running", 1000)
-        count = min(count, limit - sum(row.state == "leased" for row in self.unfinished[queue]))
+        count = min(count, limit - sum(row.state == "leased" for row in self.unfinished[queue]), self.allowed(queue))
         for row in self.unfinished[queue]:
             if (len(found) < count and row.state == "ready" and row.due <= self.clock()
                     and not self.blocked(row, found)):
                 found.append(row)
         return found
+
+    def allowed(self, queue):
+        if "rate_limit" not in QUEUES[queue]:
+            return 1000
+        level, since = self.levels.get(queue, (0, self.begun))
+        rate = QUEUES[queue]["rate_limit"] / QUEUES[queue]["rate_period"]
+        self.levels[queue] = min(level + rate * (self.now - since), QUEUES[queue]["rate_burst"]), self.now
+        return int(self.levels[queue][0])
 
     def held(self, session, token, ids):
         lease = self.leases.get(token)
@@ -207,6 +218,8 @@ class Server:
         found = self.take(queue, count)
         if not found:
             return {"jobs": [], "token": None}
+        if queue in self.levels:
+            self.levels[queue] = self.levels[queue][0] - len(found), self.now
         self.next_token += 1
         token = self.next_token
         for row in found:
@@ -407,6 +420,7 @@ class Server:
 
     def start(self):
         self.up = True
+        self.levels, self.begun = {}, self.now
         for lease in self.leases.values():
             lease.limit += self.now + lease.span - lease.deadline
             lease.deadline = self.now + lease.span

@@ -24,10 +24,11 @@ class Waits:
             claims.sort(key=last_look)
         for job in self.checker.history.jobs:
             # What a job with an ordering key waits for is another matter. And one that replaced another is due
-            # when that was; one of a queue with a limit, when another has ended.
+            # when that was; one of a queue with a limit, when another has ended, or time has passed.
             operation = job.operation
             judged = (operation.ordering is None and operation.mode != "replace"
-                      and not self.checker.queues[job.queue].get("max_running"))
+                      and not self.checker.queues[job.queue].get("max_running")
+                      and not self.checker.queues[job.queue].get("rate_limit"))
             if job.status == "committed" and judged and short[job.queue]:
                 self.neglected(job, short[job.queue])
 
