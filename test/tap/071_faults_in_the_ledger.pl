@@ -17,8 +17,9 @@ query($node, 'CREATE TABLE test.effect (event text)');
 sub try_with
 {
 	my ($fault, $sql) = @_;
+	my $offset = -s $node->logfile;
 	my ($result, $stdout, $stderr) = $node->psql('postgres', "SET onceq.fault = '$fault';\n$sql", on_error_stop => 1);
-	$node->poll_query_until('postgres', 'SELECT true');
+	wait_until_restarted($node, $offset) if $fault =~ /^kill/;
 	return $stderr =~ /fault at|connection to server was lost|server closed the connection/;
 }
 

@@ -101,9 +101,10 @@ for my $point (points_for('archive partition'))
 		my $table = 'f' . ++$tables;
 		create_months($table);
 		query($node, "SELECT onceq.set_archive_policy('$table', 'at', '100 days', '${table}_archive', not_before => localtime + interval '1 h', not_after => localtime + interval '2 h')");
+		my $offset = -s $node->logfile;
 		my (undef, undef, $stderr) = $node->psql('postgres', "SET onceq.fault = '$action at $point';\nCALL onceq.archive('$table')", on_error_stop => 0);
 		like($stderr, qr/fault at|connection to server was lost|server closed the connection/, "$action at $point: met");
-		$node->poll_query_until('postgres', 'SELECT true');
+		wait_until_restarted($node, $offset) if $action eq 'kill';
 		query($node, "CALL onceq.archive('$table')");
 		is(partitions($table) . '|' . counts($node, $table, "${table}_archive"), '4|40|60', "$action at $point: goes on");
 	}

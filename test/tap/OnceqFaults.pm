@@ -185,11 +185,12 @@ sub run_faulty_session
 	my $hits = 0;
 	for my $step (@steps, $fault =~ / at audit:/ ? $spoiling : ())
 	{
+		my $offset = -s $node->logfile;
 		my ($result, $stdout, $stderr) =
 		  $node->psql('postgres', "SET client_min_messages = log; SET onceq.fault = '$fault';\n$step;", on_error_stop => 0);
 		my $lost = $stderr =~ /connection to server was lost|server closed the connection/;
 		$hits++ if $lost || $stderr =~ /fault at/;
-		$node->poll_query_until('postgres', 'SELECT true') if $lost;
+		wait_until_restarted($node, $offset) if $lost && $fault =~ /^kill/;
 	}
 	ok($hits > 0, "$fault: met $hits times");
 	return;
