@@ -45,7 +45,8 @@ class JobSet
 	{
 		int sum = 0;
 		for (std::uint64_t const word : word_)
-			sum += std::popcount(word);
+			if (word != 0) // popcount is a call on processors in general, and most sets are small
+				sum += std::popcount(word);
 		return sum;
 	}
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/scope.hpp"
+#include "store/nearby.hpp"
 #include "store/store.hpp"
 
 extern "C" {
@@ -103,10 +104,9 @@ class IndexScan : base::NotCopyable
 	IndexScan(int32 queue, core::SegmentNumber segment, Oid Tables::*table, Oid Tables::*index, Wait wait = Wait::yes)
 	{
 		OpenTable const opened = open_table(queue, segment, table, AccessShareLock, wait);
-		Oid const oid = opened.tables.*index;
 		table_ = opened.table;
-		if (table_ != nullptr && (wait == Wait::yes || ConditionalLockRelationOid(oid, AccessShareLock)))
-			index_ = index_open(oid, wait == Wait::yes ? AccessShareLock : NoLock);
+		index_oid_ = opened.tables.*index;
+		wait_ = wait;
 	}
 	~IndexScan()
 	{
@@ -123,9 +123,10 @@ class IndexScan : base::NotCopyable
 	void
 	begin(ScanKey keys, int count)
 	{
-		if (index_ == nullptr)
+		if (table_ == nullptr || (wait_ == Wait::no && !ConditionalLockRelationOid(index_oid_, AccessShareLock)))
 			return;
-		slot_ = table_slot_create(table_, nullptr);
+		index_ = index_open(index_oid_, wait_ == Wait::yes ? AccessShareLock : NoLock);
+		need_slot();
 #if PG_VERSION_NUM >= 190000
 		scan_ = index_beginscan(table_, index_, SnapshotSelf, nullptr, count, 0, SO_NONE);
 #elif PG_VERSION_NUM >= 180000
@@ -134,6 +135,23 @@ class IndexScan : base::NotCopyable
 		scan_ = index_beginscan(table_, index_, SnapshotSelf, count, 0);
 #endif
 		index_rescan(scan_, keys, count, nullptr, 0);
+	}
+
+	// The row of a job without the index, which is opened by begin(). nullptr: it is not known where.
+	TupleTableSlot *
+	find_nearby(core::JobId id)
+	{
+		if (table_ == nullptr || !may_be_nearby(table_))
+			return nullptr;
+		need_slot();
+		return fetch_nearby(table_, id, slot_) ? slot_ : nullptr;
+	}
+
+	// Where to look next time.
+	void
+	note_place(TupleTableSlot const *slot) const
+	{
+		store::note_place(table_, slot);
 	}
 
 	// nullptr: no more.
@@ -151,7 +169,16 @@ class IndexScan : base::NotCopyable
 	}
 
   private:
-	Relation table_ = nullptr;
+	void
+	need_slot()
+	{
+		if (slot_ == nullptr)
+			slot_ = table_slot_create(table_, nullptr);
+	}
+
+	Relation table_;
+	Oid index_oid_;
+	Wait wait_;
 	Relation index_ = nullptr;
 	IndexScanDesc scan_ = nullptr;
 	TupleTableSlot *slot_ = nullptr;

@@ -151,19 +151,33 @@ read_due_index(IndexScan &scan, AttrNumber id_column, AttrNumber due_column, cor
 	return core::wall_never;
 }
 
+bool
+visit_row(TupleTableSlot *slot, VisitJob visit, void *argument)
+{
+	slot_getallattrs(slot);
+	Job job = job_in(slot);
+	job.xmin = xmin_of(slot);
+	return visit(job, argument);
+}
+
 void
 read_by_id(IndexScan &scan, core::JobId first, core::JobId last, VisitJob visit, void *argument)
 {
+	if (first == last)
+		if (TupleTableSlot *const slot = scan.find_nearby(first))
+		{
+			visit_row(slot, visit, argument);
+			return;
+		}
 	ScanKeyData key[2];
 	ScanKeyInit(&key[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
 	ScanKeyInit(&key[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
 	scan.begin(key, 2);
 	while (TupleTableSlot *const slot = scan.next())
 	{
-		slot_getallattrs(slot);
-		Job job = job_in(slot);
-		job.xmin = xmin_of(slot);
-		if (!visit(job, argument))
+		if (first == last)
+			scan.note_place(slot);
+		if (!visit_row(slot, visit, argument))
 			break;
 	}
 }
