@@ -30,6 +30,9 @@ class Client
 			connection_.query(statements.listen, {});
 		listens_ = !statements.listen.empty();
 		connection_.prepare("select", "SELECT 1");
+		if (options.scenario == "read_commit")
+			connection_.prepare("read", "SELECT id, id, payload FROM bench.job WHERE id >= $1 ORDER BY id LIMIT " +
+											std::to_string(batch_));
 		// Writes and flushes a commit record, and nothing else.
 		connection_.prepare("commit", "SELECT pg_logical_emit_message(true, '', '')");
 		payload_ = batch_ == 1 ? payload : payload_array(batch_);
@@ -76,7 +79,7 @@ class Client
 			{"claim_ack", &Client::claim_ack}, {"ack_and_claim", &Client::ack_and_claim},
 			{"enqueue", &Client::enqueue},     {"cycle", &Client::cycle},
 			{"receive", &Client::receive},     {"select", &Client::select},
-			{"commit", &Client::commit}};
+			{"commit", &Client::commit},       {"read_commit", &Client::read_commit}};
 		auto const found = rounds.find(scenario);
 		if (found == rounds.end())
 			throw std::runtime_error("unknown scenario: " + scenario);
@@ -180,9 +183,24 @@ class Client
 		return 1;
 	}
 
+	// What a claim and its ack come to if nobody has to decide anything: rows by key, then a durable commit.
+	std::optional<int>
+	read_commit()
+	{
+		Result const read = connection_.execute("read", {read_from_.c_str()});
+		int const count = read.rows();
+		for (int i = 0; i < count; i++)
+			if (read.length(i, 2) < 100)
+				throw std::runtime_error("a payload is missing");
+		read_from_ = count < batch_ ? "0" : read.value(count - 1, 0);
+		commit();
+		return count;
+	}
+
 	Connection connection_{"bench client"};
 	int batch_;
 	std::string payload_;
+	std::string read_from_ = "0";
 	std::string handle_; // of what is claimed; empty: nothing
 	bool acks_by_ids_;
 	bool claims_by_handle_;

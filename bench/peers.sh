@@ -241,5 +241,5 @@ measure_peers() {
 	done
 	beside pgmq claim_ack "$batches" 4 4
 	beside pgmq cycle 1 4 4
-	beside pgq claim_ack "$batches" 1 1
+	beside pgq claim_ack "${batches% 1000} 1000" 1 1
 }

@@ -9,7 +9,9 @@ from statistics import median
 COMPARISONS = {
     "claim": ("Claim, then ack: two statements, two transactions", "onceq", "SKIP LOCKED"),
     "backlog": ("A backlog of a million jobs, claimed and acked to the end", "onceq", "SKIP LOCKED"),
-    "lean": ("The same, and the least SKIP LOCKED queue that still works", "onceq", "lean SKIP LOCKED"),
+    "limit": ("Claim, then ack; and reading as many rows by key, then a durable commit of next to nothing", "onceq",
+              "read and commit"),
+    "lean": ("The same as at first, and the least SKIP LOCKED queue that still works", "onceq", "lean SKIP LOCKED"),
     "forms": ("onceq: ack and claim in one statement, and in two", "one", "two"),
     "durable": ("Claim, then ack: ordinary leases, and a queue with durable_leases", "ordinary", "durable"),
     "enqueue": ("Enqueue", "onceq", "SKIP LOCKED"),
@@ -161,6 +163,14 @@ def held(runs):
                latency([run]), others([run])]
 
 
+def disk(runs):
+    names = {"onceq": "onceq, done jobs not kept", "onceq_kept": "onceq, done jobs kept",
+             "skip_locked": "SKIP LOCKED, done jobs deleted"}
+    for run in runs:
+        yield [names[run["system"]], whole(run["jobs"]), *(whole(run[name]) for name in ("first_mb", "most_mb", "last_mb")),
+               whole(run["last_mb"] * 1e6 / run["jobs"])]
+
+
 def rebuilt(runs):
     for run in runs:
         yield [PEERS[run["system"]], whole(run["backlog"]), *(f"{run[name] / 1000:.2f}" for name in ("answers_ms", "claims_ms"))]
@@ -176,6 +186,8 @@ SCENARIOS = {
                 ["queue", "clients", "server CPU, ms a second", "others"], waiters),
     "held": ("While a snapshot is held: enqueue, claim, ack × 1; 4 clients",
              ["queue", "seconds", "jobs/s, first fifth", "last fifth", "last / first", "p50 / p99 / max ms", "others"], held),
+    "disk": ("A day's jobs in quick motion: 24 times as many are enqueued, and done",
+             ["queue", "jobs in all", "MB after the first time", "most MB", "MB at the end", "bytes a job at the end"], disk),
     "rebuild": ("After a crash, with a backlog",
                 ["queue", "backlog", "answers after s", "claims after s"], rebuilt),
 }

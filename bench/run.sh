@@ -10,8 +10,8 @@
 #
 #   PAIRS=3        how often each comparison is repeated; what is compared alternates: A B A B A B
 #   DURATION=0.6   seconds of one run
-#   SECTIONS="…"   only these: claim backlog lean forms durable enqueue unique taken snapshot
-#                  consumers one latency waiters held rebuild peers
+#   SECTIONS="…"   only these: claim backlog limit lean forms durable enqueue unique taken snapshot
+#                  consumers one latency waiters held disk rebuild peers
 #   PEERS="…"      only these other queues: pgq bullmq bullmq_everysec rabbitmq graphile_worker pg_boss, and pgmq
 #                  if PGMQ_SQL=path says where its SQL file is
 #   PATIENCE=0     seconds to wait before each repetition for others to leave the processors alone
@@ -79,6 +79,7 @@ compare() {
 
 both="system=onceq / system=skip_locked"
 lean="system=onceq / system=skip_locked_lean"
+limit="system=onceq scenario=claim_ack / system=skip_locked scenario=read_commit"
 forms="system=onceq scenario=ack_and_claim / system=onceq scenario=claim_ack"
 durable="system=onceq / system=onceq_durable"
 unique="system=onceq_unique / system=onceq"
@@ -143,6 +144,8 @@ measure_quick() {
 measure_all() {
 	measure claim "$both" "1 10 100 1000" "1 4 16"
 	measure_backlog
+	measure limit "$limit" 1 "1 16 256" backlog=100000
+	measure limit "$limit" "100 1000" "1 4"
 	measure lean "$lean" "1 100" 4
 	measure forms "$forms" "1 100" 4
 	measure durable "$durable" "1 100" "1 4 16"

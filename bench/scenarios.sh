@@ -67,6 +67,37 @@ measure_held() {
 	done
 }
 
+# Megabytes of a queue.
+disk_of() {
+	local size="SELECT sum(pg_total_relation_size(c.oid)) FROM onceq.queue q JOIN pg_class c
+		ON c.relnamespace = 'onceq_data'::regnamespace AND c.relkind = 'r' AND c.relname ~ ('^[jor]' || q.id || '_')
+		WHERE q.name = 'bench' AND q.dropped_at IS NULL"
+	[[ $1 = onceq* ]] || size="SELECT pg_total_relation_size('bench.job')"
+	psql -XAtqc "SELECT round(($size) / 1e6)"
+}
+
+# A day in quick motion: as many jobs in each of 24 steps, each enqueued and done. onceq_kept keeps what is done.
+measure_disk() {
+	local system step now first most
+	local -r jobs=$(longer 100000 1000000)
+	wants disk || return 0
+	for system in onceq onceq_kept skip_locked; do
+		begin "disk, $system"
+		[ $system != onceq ] ||
+			psql -XAtqc "SELECT onceq.alter_queue('bench', retention => '0', segment_age => '1 s')" >/dev/null
+		most=0 first=
+		for ((step = 1; step <= 24; step++)); do
+			load "${system%_kept}" "system=${system%_kept}" scenario=claim_ack batch=1000 clients=4 seconds=60 \
+				"backlog=$jobs" >/dev/null
+			now=$(disk_of $system)
+			first=${first:-$now}
+			most=$((now > most ? now : most))
+		done
+		echo "section=disk system=$system jobs=$((24 * jobs)) first_mb=$first last_mb=$now most_mb=$most" |
+			tee -a "$out/runs.txt" >&2
+	done
+}
+
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
 # The server is killed with a backlog that is on disk and checkpointed, and started again.
@@ -102,5 +133,6 @@ measure_scenarios() {
 	measure_latency
 	measure_waiters
 	measure_held
+	measure_disk
 	measure_rebuild
 }
