@@ -4,7 +4,7 @@
 #   make installcheck    test the installed extension in a running server that preloads it
 #   make demo            see it work in a throw-away server; nothing is installed
 #   make check           every test but those that take hours; check-rules, check-unit, check-sql … for one kind
-#   make check-versions  the same on PostgreSQL 17 and 18, in chroots; check-cassert: on a server that checks itself
+#   make check-versions  the same on PostgreSQL 17, 18 and 19, in chroots; check-cassert: on a server that checks itself
 #   make check-long      what takes hours: long history runs, and deliberate bugs (check-mutants)
 #   make check-mutants-chaos   which of those bugs the history run notices, too
 #   make check-fuzz, check-valgrind, check-asan, check-sqlsmith, coverage   tools that take longer: test/README.md
