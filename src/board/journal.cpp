@@ -244,7 +244,8 @@ read_journal()
 	}
 }
 
-// Whether a lease in the journal is over. While its queue has no standing board it is still to be restored.
+// Whether a lease in the journal is over. While its queue has no standing board it is still to be restored; and one that
+// was taken away, whose token is another since, is over when it is written that its attempts failed.
 bool
 has_ended(int32 queue_id, core::Token token)
 {
@@ -255,8 +256,14 @@ has_ended(int32 queue_id, core::Token token)
 	if (!find(*queue, handle))
 		return false;
 	Locked board(handle.index, LW_SHARED);
+	if (!board.stands_for(handle.key))
+		return false;
 	core::LeaseSlot const *const lease = leases().find(token);
-	return board.stands_for(handle.key) && (lease == nullptr || lease->token.load(std::memory_order_acquire) != token);
+	if (lease == nullptr)
+		return true;
+	core::LeaseState const state = lease->state.load(std::memory_order_acquire);
+	return lease->token.load(std::memory_order_acquire) != token && state != core::LeaseState::expiring &&
+		   state != core::LeaseState::lost;
 }
 
 // Deletes those that ended; not in each turn, for claims may be waiting.
