@@ -20,9 +20,9 @@ log_failure(char const *what, ErrorData *error)
 	FreeErrorData(error);
 }
 
-// The error that undid it; nullptr: it is done.
+// The error that undid it; nullptr: none, but body may have said by false that it is to be undone.
 ErrorData *
-try_body(void (*body)(void *argument), void *argument)
+try_body(bool (*body)(void *argument), void *argument, bool &done)
 {
 	MemoryContext const context = CurrentMemoryContext;
 	ResourceOwner const owner = CurrentResourceOwner;
@@ -32,8 +32,11 @@ try_body(void (*body)(void *argument), void *argument)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		body(argument);
-		ReleaseCurrentSubTransaction();
+		done = body(argument);
+		if (done)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -48,6 +51,24 @@ try_body(void (*body)(void *argument), void *argument)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+struct Call
+{
+	void (*body)(void *argument);
+	void *argument;
+};
+
+ErrorData *
+try_call(Call call)
+{
+	bool done = false;
+	auto *const always = +[](void *argument) {
+		Call const &wanted = *static_cast<Call *>(argument);
+		wanted.body(wanted.argument);
+		return true;
+	};
+	return try_body(always, &call, done);
 }
 
 } // namespace
@@ -68,7 +89,7 @@ failure_of(ErrorData const *error)
 bool
 attempt(char const *what, void (*body)(void *argument), void *argument)
 {
-	ErrorData *const error = try_body(body, argument);
+	ErrorData *const error = try_call({body, argument});
 	if (error != nullptr)
 		log_failure(what, error);
 	return error == nullptr;
@@ -77,12 +98,21 @@ attempt(char const *what, void (*body)(void *argument), void *argument)
 bool
 attempt(void (*body)(void *argument), void *argument, Failure &failure)
 {
-	ErrorData *const error = try_body(body, argument);
+	ErrorData *const error = try_call({body, argument});
 	if (error == nullptr)
 		return true;
 	failure = failure_of(error);
 	FreeErrorData(error);
 	return false;
+}
+
+bool
+do_or_undo(bool (*body)(void *argument), void *argument)
+{
+	bool done = false;
+	if (ErrorData *const error = try_body(body, argument, done); error != nullptr)
+		ReThrowError(error);
+	return done;
 }
 
 } // namespace onceq::base

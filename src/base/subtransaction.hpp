@@ -22,4 +22,8 @@ bool attempt(char const *what, void (*body)(void *argument), void *argument);
 // The same without the log line: what went wrong is told to the caller.
 bool attempt(void (*body)(void *argument), void *argument, Failure &failure);
 
+// Calls body(argument) in a subtransaction, which is undone, with the locks that it took, if body returns false or
+// raises an error; the error goes on. Whether body returned true.
+bool do_or_undo(bool (*body)(void *argument), void *argument);
+
 } // namespace onceq::base

@@ -57,6 +57,13 @@ borrow_all(catalog::Queue const &queue, core::SegmentNumber number)
 	return jobs;
 }
 
+// What has been done may be looked up for the retention.
+core::Wall
+kept_since(catalog::Queue const &queue, core::Wall now)
+{
+	return now + -queue.retention;
+}
+
 // Until the end of the transaction, so that nobody redrives what is deleted. false: it has not ended on the board, or
 // a dead one was redriven since it was read.
 bool
@@ -74,20 +81,22 @@ borrow_ended(catalog::Queue const &queue, Handle const &handle, store::OldEnd co
 } // namespace
 
 bool
-relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment, core::Wall now)
+has_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment, core::Wall now)
 {
 	core::Microseconds const age = now.us - segment.sealed_at.us;
-	// What has been done may be looked up for the retention.
-	core::Wall const kept_since = now + -queue.retention;
-	if (age < Max(queue.retention, queue.segment_age) || !is_movable(board, segment.number) ||
-		store::has_ends_since(queue.id, segment.number, kept_since))
-		return false;
+	return age >= Max(queue.retention, queue.segment_age) && is_movable(board, segment.number) &&
+		   !store::has_ends_since(queue.id, segment.number, kept_since(queue, now));
+}
+
+bool
+relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment, core::Wall now)
+{
 	Jobs const jobs = borrow_all(queue, segment.number);
 	FAULT_POINT("relocate: after seize");
 	// Who holds its lock knows that every callback that concerns it has run, and that no job of it ends any more.
 	if (!all_are_seized(board, segment.number, jobs.count) || !store::lock_for_drop(queue.id, segment.number) ||
 		!all_are_seized(board, segment.number, jobs.count) ||
-		store::has_ends_since(queue.id, segment.number, kept_since))
+		store::has_ends_since(queue.id, segment.number, kept_since(queue, now)))
 		return false;
 	store::move_to_stay(queue.id, segment.number, jobs.id, jobs.count);
 	FAULT_POINT("relocate: after copy");

@@ -7,9 +7,11 @@
 
 namespace onceq::board {
 
-// Moves the last jobs of a sealed segment that is older than the retention to the queue's stay tables, and
-// drops the segment, or leaves its remains to the archive; false: it is not yet time, or somebody has something of
-// it in hand.
+// Whether it is time for the last jobs of a sealed segment to outlive it, and nobody has any of them in hand.
+bool has_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment, core::Wall now);
+
+// Moves them to the queue's stay tables, and drops the segment, or leaves its remains to the archive; false: somebody
+// has something of it in hand, and the caller has to undo what it did.
 bool relocate_stragglers(catalog::Queue const &queue, Handle const &board, store::Segment const &segment,
 						 core::Wall now);
 

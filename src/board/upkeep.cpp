@@ -3,10 +3,12 @@
 
 #include "base/clock.hpp"
 #include "base/fault.hpp"
+#include "base/subtransaction.hpp"
 #include "board/each_queue.hpp"
 #include "board/relocate.hpp"
 #include "board/transaction.hpp"
 #include "board/upkeep.hpp"
+#include "notify/notify.hpp"
 #include "store/store.hpp"
 
 extern "C" {
@@ -20,8 +22,22 @@ namespace {
 constexpr core::Microseconds second = core::microseconds_per_second;
 constexpr core::Microseconds idle_room = 10 * second;
 constexpr core::Microseconds idle_segments = 30 * second;
-// A segment has a dozen relations, each of which is locked until the drop commits.
-constexpr int drops_per_round = 8;
+// A segment has a dozen relations, each of which is locked from when it is made or dropped until the round of all
+// queues commits.
+constexpr int changes_per_queue = 8;
+constexpr int changes_per_round = 32;
+// What keeps stragglers from being moved, a long look at their tables or a full disk, may last; and whoever gives them
+// back wakes the worker.
+constexpr core::Microseconds pause_after_failure = 10 * second;
+
+// Of all queues together.
+struct Round
+{
+	int changes_left;
+	bool relocates;
+};
+constinit Round round{};
+constinit core::Monotonic relocations_rest_until = core::monotonic_always; // of the worker
 
 // Facts of a board, read in one hold of B.
 struct Room
@@ -119,19 +135,86 @@ is_drained(Handle const &handle, core::SegmentNumber number)
 	return core::is_drained(*board, pool(), number);
 }
 
-// Whether it was dropped. Who holds its lock knows that every callback that concerns it has run, and
-// nobody can touch it any more: only then its emptiness is final.
-bool
-try_drop(catalog::Queue const &queue, Handle const &board, core::SegmentNumber number)
+// A step for a segment that takes a lock and looks again: undone if it returns false, so that nobody waits for a lock
+// that is of no use any more.
+struct Step
 {
-	if (!store::lock_for_drop(queue.id, number) || !is_drained(board, number))
+	catalog::Queue const &queue;
+	Handle const &board;
+	store::Segment const &segment;
+	core::Wall now;
+};
+
+// Locked: a redrive under way would bring a job back that is gone from the board.
+bool
+drain(void *argument)
+{
+	auto const &[queue, board, segment, now] = *static_cast<Step *>(argument);
+	if (!store::lock_for_drain(queue.id, segment.number) || !is_drained(board, segment.number))
+		return false;
+	FAULT_POINT("segments: before drained");
+	store::mark_drained(queue.id, segment.number, now);
+	change_at_commit(board, Change::segment_forgotten, segment.number);
+	return true;
+}
+
+// Who holds its lock knows that every callback that concerns it has run, and nobody can touch it any more: only then
+// its emptiness is final.
+bool
+drop(void *argument)
+{
+	auto const &[queue, board, segment, now] = *static_cast<Step *>(argument);
+	if (!store::lock_for_drop(queue.id, segment.number) || !is_drained(board, segment.number))
 		return false;
 	FAULT_POINT("segments: before drop");
-	store::drop_segment(queue.id, number);
+	store::drop_segment(queue.id, segment.number);
 	// A redrive that was rolled back may have left a trace of it.
-	change_at_commit(board, Change::segment_forgotten, number);
+	change_at_commit(board, Change::segment_forgotten, segment.number);
 	FAULT_POINT("segments: after drop");
 	return true;
+}
+
+bool
+relocate(void *argument)
+{
+	auto const &[queue, board, segment, now] = *static_cast<Step *>(argument);
+	return relocate_stragglers(queue, board, segment, now);
+}
+
+bool
+try_relocate(Step &step)
+{
+	if (!round.relocates || !has_stragglers(step.queue, step.board, step.segment, step.now))
+		return false;
+	core::Monotonic const before = relocations_rest_until;
+	relocations_rest_until = base::now_monotonic() + pause_after_failure; // by an error, too
+	if (!base::do_or_undo(relocate, &step))
+		return false;
+	relocations_rest_until = before;
+	return true;
+}
+
+// One step of the life of a segment, if it is time for it. Whether it took locks that last until the round is over.
+bool
+keep_segment(Step &step, core::SegmentNumber open_number, core::Wall opened_at)
+{
+	auto const &[queue, board, segment, now] = step;
+	bool const is_sealed = segment.sealed_at != core::wall_never;
+	if (!is_sealed && segment.number < open_number)
+		store::mark_sealed(queue.id, segment.number, now);
+	else if (segment.number == open_number &&
+			 wants_seal(queue, board, segment, Max(opened_at, segment.created_at), now))
+	{
+		seal_segment(queue, board, segment.number, now);
+		return true;
+	}
+	else if (is_sealed && segment.drained_at == core::wall_never)
+		return !(is_drained(board, segment.number) && base::do_or_undo(drain, &step)) && try_relocate(step);
+	else if (segment.drained_at != core::wall_never &&
+			 core::should_drop(now.us - segment.drained_at.us, queue.retention) &&
+			 (!queue.has_archive || segment.archived_at != core::wall_never))
+		return base::do_or_undo(drop, &step);
+	return false;
 }
 
 core::Microseconds
@@ -143,62 +226,48 @@ keep_segments_of_live(catalog::Queue const &queue)
 	core::Wall const now = base::now_wall();
 	core::SegmentNumber const open_number = core::segment_of(look_at(board).next_id);
 	core::Wall opened_at = core::wall_always;
-	int drops = 0;
+	int const most = Min(changes_per_queue, round.changes_left);
+	int changes = 0;
 	store::Segments const segments = store::all_segments(queue.id);
-	for (int i = 0; i < segments.count; i++)
+	for (int i = 0; i < segments.count && changes < most; i++)
 	{
 		store::Segment const &segment = segments.segment[i];
-		if (segment.number < open_number && segment.sealed_at == core::wall_never)
-			store::mark_sealed(queue.id, segment.number, now);
-		else if (segment.number == open_number &&
-				 wants_seal(queue, board, segment, Max(opened_at, segment.created_at), now))
-			seal_segment(queue, board, segment.number, now);
-		else if (segment.sealed_at != core::wall_never && segment.drained_at == core::wall_never)
-		{
-			// Locked: a redrive under way would bring a job back that is gone from the board.
-			if (is_drained(board, segment.number) && store::lock_for_drain(queue.id, segment.number) &&
-				is_drained(board, segment.number))
-			{
-				FAULT_POINT("segments: before drained");
-				store::mark_drained(queue.id, segment.number, now);
-				change_at_commit(board, Change::segment_forgotten, segment.number);
-			}
-			else if (drops < drops_per_round)
-				drops += relocate_stragglers(queue, board, segment, now);
-		}
-		else if (segment.drained_at != core::wall_never && drops < drops_per_round &&
-				 core::should_drop(now.us - segment.drained_at.us, queue.retention) &&
-				 (!queue.has_archive || segment.archived_at != core::wall_never))
-			drops += try_drop(queue, board, segment.number);
+		Step step{queue, board, segment, now};
+		changes += keep_segment(step, open_number, opened_at);
 		opened_at = segment.sealed_at != core::wall_never ? segment.sealed_at : now;
 	}
-	drops += drop_remains(queue, drops_per_round - drops);
+	changes += drop_remains(queue, most - changes);
+	round.changes_left -= changes;
 	keep_stay(queue, board, segments, now);
-	return drops == drops_per_round ? second : Min(idle_segments, Max(second, queue.segment_age / 10));
+	return changes == most ? second : Min(idle_segments, Max(second, queue.segment_age / 10));
 }
 
 // A dropped queue goes segment by segment, as locks allow, and its catalog rows last.
 core::Microseconds
 remove_dropped(catalog::Queue const &queue)
 {
+	int const most = Min(changes_per_queue, round.changes_left);
+	int changes = 0;
 	store::Segments const segments = store::all_segments(queue.id);
-	int left = segments.count;
-	for (int i = 0; i < segments.count && segments.count - left < drops_per_round; i++)
+	for (int i = 0; i < segments.count && changes < most; i++)
 		if (store::lock_for_drop(queue.id, segments.segment[i].number))
 		{
 			store::drop_segment(queue.id, segments.segment[i].number);
-			left--;
+			changes++;
 		}
-	drop_remains(queue, drops_per_round);
+	int left = segments.count - changes;
+	changes += drop_remains(queue, most - changes);
 	left += store::all_remains(queue.id).count;
-	if (left == 0 && store::has_stay(queue.id))
+	round.changes_left -= changes;
+	if (left > 0 || round.changes_left == 0)
+		return second;
+	round.changes_left--;
+	if (store::has_stay(queue.id))
 	{
 		if (!store::lock_for_drop(queue.id, store::stay))
 			return second;
 		store::drop_stay(queue.id);
 	}
-	if (left > 0)
-		return second;
 	if (!catalog::forget_queue(queue.id))
 		return second;
 	// With the last segment's lock in hand no transaction is left that could touch the board.
@@ -237,6 +306,8 @@ keep_segments()
 {
 	if (!catalog::is_refused())
 		reap_boards(MyDatabaseId, queue_exists);
+	bool const is_worker = notify::worker_pid(MyDatabaseId) == MyProcPid;
+	round = {changes_per_round, !is_worker || base::now_monotonic() >= relocations_rest_until};
 	return for_each_queue("keeping segments", keep_segments_of, idle_segments);
 }
 

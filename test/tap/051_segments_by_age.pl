@@ -145,5 +145,15 @@ $node->start;
 audit_is_empty($node, 'mail', 'after a crash');
 @ids = enqueue(3);
 delivers($node, 'mail', [ map { "$_:1" } @ids ], 'nothing comes back from dropped segments');
+
+# What one round of maintenance locks is bounded, however many queues are dropped at once.
+query($node, q{SELECT onceq.create_queue('many.' || i) FROM generate_series(1, 40) i});
+query($node, q{SELECT onceq.drop_queue('many.' || i) FROM generate_series(1, 40) i});
+my $dropped = q{SELECT count(*) FROM onceq.queue WHERE dropped_at IS NOT NULL};
+query($node, 'CALL onceq.maintain()');
+my $left = query($node, $dropped);
+ok($left > 0 && $left < 40, 'a round removes some of many queues');
+query($node, 'CALL onceq.maintain()') for 1 .. 4;
+is(query($node, $dropped), 0, 'a few rounds remove all');
 log_is_clean($node);
 done_testing();

@@ -66,6 +66,23 @@ is(query($node, q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM onceq.jobs('
 my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 query($node, 'CALL onceq.maintain()') until query($node, 'SELECT count(*) FROM onceq_data.j1_stay') <= 3 || time > $deadline;
 is(query($node, 'SELECT count(*) FROM onceq_data.j1_stay'), 3, 'those that ended are deleted');
+
+# Somebody looks at an old segment for hours, as a dump does: the worker does not try without end to move what is left.
+query($node, q{SELECT onceq.create_queue('read', segment_age => '1 s', retention => '0'); ALTER SYSTEM SET onceq.worker_naptime = '1s'});
+query($node, q{SELECT onceq.enqueue_many('read', test.payloads(3)); SELECT pg_reload_conf()});
+my $table = query($node, q{SELECT replace(privileges::text, '.q', '.j') || '_0000' FROM onceq.queues WHERE queue = 'read'});
+my $reader = session($node);
+$reader->query_safe("BEGIN; LOCK TABLE $table IN ACCESS SHARE MODE");
+query($node, q{SELECT onceq.ack(token) FROM onceq.claim('read')});
+$node->poll_query_until('postgres', q{SELECT sealed_at < now() - interval '2 s' FROM onceq.segment JOIN onceq.queue ON id = queue_id WHERE name = 'read' AND number = 0}) or die;
+my $runs = q{SELECT runs FROM onceq.worker_chores WHERE database = 'postgres' AND chore = 'keep segments'};
+my $before = query($node, $runs);
+query($node, 'SELECT pg_sleep(3)');
+cmp_ok(query($node, $runs), '<', $before + 60, 'the worker rests');
+is(query($node, q{SELECT string_agg(payload::text, ' ' ORDER BY id) FROM onceq.claim('read', 3)}), '2 3', 'the jobs can be claimed');
+$reader->query_safe('COMMIT');
+close_session($reader);
+query($node, q{ALTER SYSTEM RESET onceq.worker_naptime; SELECT pg_reload_conf()});
 is(query($node, q{SELECT onceq.purge_queue('mail')}), 3, 'a purge takes them');
 audit_is_empty($node, 'mail', 'purged');
 query($node, q{SELECT onceq.drop_queue('mail')});
