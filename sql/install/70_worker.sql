@@ -2,12 +2,12 @@
 
 -- recover(), maintain(): what the worker does, in the caller's transaction; for onceq_operator and onceq_admin.
 CREATE PROCEDURE onceq.recover() LANGUAGE c AS 'MODULE_PATHNAME', 'onceq_recover';
-COMMENT ON PROCEDURE onceq.recover() IS 'do now what falls due: expired leases, delayed jobs; otherwise the worker does it';
+COMMENT ON PROCEDURE onceq.recover() IS 'does now what falls due: takes expired leases away, makes delayed jobs ready; otherwise the worker does it; what the worker is just doing is not waited for; for superusers, members of onceq_operator and onceq_admin; errors: 25006, 42501';
 REVOKE ALL ON PROCEDURE onceq.recover() FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE onceq.recover() TO onceq_operator, onceq_admin;
 
 CREATE PROCEDURE onceq.maintain() LANGUAGE c AS 'MODULE_PATHNAME', 'onceq_maintain';
-COMMENT ON PROCEDURE onceq.maintain() IS 'make room for new jobs and remove old ones now; otherwise the worker does it';
+COMMENT ON PROCEDURE onceq.maintain() IS 'makes room for new jobs and removes old ones now, a bounded number of segments in a call; otherwise the worker does it; what the worker is just doing is not waited for; for superusers, members of onceq_operator and onceq_admin; errors: 25006, 42501';
 REVOKE ALL ON PROCEDURE onceq.maintain() FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE onceq.maintain() TO onceq_operator, onceq_admin;
 

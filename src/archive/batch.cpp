@@ -5,6 +5,7 @@
 #include "base/fault.hpp"
 #include "base/owner.hpp"
 #include "base/scope.hpp"
+#include "catalog/table.hpp"
 
 extern "C" {
 #include <access/genam.h>
@@ -209,12 +210,12 @@ archive_of(Policy const &policy, Source const &source)
 		return InvalidOid;
 	char const *const schema = NameStr(policy.archive_schema);
 	char const *const table = NameStr(policy.archive_table);
-	Oid archive = find_archive(schema, table);
+	Oid archive = catalog::find_relation(schema, table);
 	if (!OidIsValid(archive))
 	{
 		create_archive(source, NameStr(policy.age_column), schema, table);
 		CommandCounterIncrement();
-		archive = find_archive(schema, table);
+		archive = catalog::find_relation(schema, table);
 		FAULT_POINT("archive: after table");
 	}
 	LockRelationOid(archive, RowExclusiveLock);

@@ -5,6 +5,7 @@
 #include "base/fault.hpp"
 #include "base/owner.hpp"
 #include "base/scope.hpp"
+#include "catalog/table.hpp"
 
 extern "C" {
 #include <catalog/namespace.h>
@@ -198,14 +199,14 @@ open_archive(JobTable const &table, Oid role)
 {
 	char const *const schema = NameStr(table.schema);
 	char const *const name = NameStr(table.table);
-	Oid archive = find_archive(schema, name);
+	Oid archive = catalog::find_relation(schema, name);
 	if (!OidIsValid(archive))
 	{
 		char const *const qualified = quote_qualified_identifier(schema, name);
 		execute(psprintf("CREATE TABLE %s %s", qualified, columns_of_archive));
 		execute(psprintf("CREATE INDEX ON %s (queue, id)", qualified));
 		CommandCounterIncrement();
-		archive = find_archive(schema, name);
+		archive = catalog::find_relation(schema, name);
 	}
 	LockRelationOid(archive, RowExclusiveLock);
 	check_archive(archive, InvalidOid, role);

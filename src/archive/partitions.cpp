@@ -158,7 +158,7 @@ moves_partitions(Policy const &policy, Source const &source)
 		return false;
 	if (!policy.keeps_rows())
 		return true;
-	Oid const archive = find_archive(NameStr(policy.archive_schema), NameStr(policy.archive_table));
+	Oid const archive = catalog::find_relation(NameStr(policy.archive_schema), NameStr(policy.archive_table));
 	return OidIsValid(archive) && get_rel_relkind(archive) == RELKIND_PARTITIONED_TABLE &&
 		   inspect_source(archive, NameStr(policy.age_column)).split_by_age;
 }

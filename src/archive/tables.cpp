@@ -5,7 +5,6 @@
 
 extern "C" {
 #include <catalog/catalog.h>
-#include <catalog/namespace.h>
 #include <catalog/partition.h>
 #include <catalog/pg_inherits.h>
 #include <catalog/pg_type.h>
@@ -88,13 +87,6 @@ leaves_below(Oid table)
 		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION)
 			leaves = lappend_oid(leaves, lfirst_oid(cell));
 	return leaves;
-}
-
-Oid
-find_archive(char const *schema, char const *table)
-{
-	Oid const schema_oid = get_namespace_oid(schema, true);
-	return OidIsValid(schema_oid) ? get_relname_relid(table, schema_oid) : InvalidOid;
 }
 
 void

@@ -24,9 +24,6 @@ Source inspect_source(Oid table, char const *age_column);
 // The table, or the leaves of its partitions that hold rows; oids, palloc'd; of InvalidOid none.
 List *leaves_below(Oid table);
 
-// The oid of the archive; InvalidOid: there is none.
-Oid find_archive(char const *schema, char const *table);
-
 // Makes it as the current user: columns and indexes of the source; in partitions, if that has them by age.
 void create_archive(Source const &source, char const *age_column, char const *schema, char const *table);
 

@@ -12,21 +12,17 @@ extern "C" {
 
 namespace onceq::catalog {
 
-namespace {
-
 Oid
-find_oid(char const *schema, char const *name)
+find_relation(char const *schema, char const *name)
 {
 	Oid const schema_oid = get_namespace_oid(schema, true);
 	return OidIsValid(schema_oid) ? get_relname_relid(name, schema_oid) : InvalidOid;
 }
 
-} // namespace
-
 Oid
 find_catalog_oid(char const *name)
 {
-	return find_oid("onceq", name);
+	return find_relation("onceq", name);
 }
 
 Oid
@@ -45,7 +41,7 @@ find_anchor(int32 queue)
 {
 	char name[NAMEDATALEN];
 	snprintf(name, sizeof(name), "q%d", queue);
-	return find_oid("onceq_data", name);
+	return find_relation("onceq_data", name);
 }
 
 void

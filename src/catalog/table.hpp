@@ -65,6 +65,8 @@ enum InstallationColumn : AttrNumber
 	installation_column_count = installation_relation,
 };
 
+// InvalidOid: there is no such table or index.
+Oid find_relation(char const *schema, char const *name);
 // InvalidOid: there is no such table or index of schema onceq; the extension is not in this database.
 Oid find_catalog_oid(char const *name);
 // Raises 55000 instead.

@@ -57,6 +57,8 @@ promote_by_due_time(Promotion &promotion, core::Microseconds nap)
 	core::Wall from;
 	{
 		board::Locked board(promotion.board.index);
+		if (!board.stands_for(promotion.board.key))
+			return nap;
 		// A watermark in the future: the clock was set back. A promotion that lags: the last one failed.
 		bool const in_order = board->watermark <= now && board->promoted_to >= board->watermark;
 		if (board->earliest_due > now && in_order)
@@ -75,6 +77,8 @@ promote_by_due_time(Promotion &promotion, core::Microseconds nap)
 	FAULT_POINT("due: after look");
 	{
 		board::Locked board(promotion.board.index);
+		if (!board.stands_for(promotion.board.key))
+			return nap;
 		core::note_due(*board, earliest);
 		if (promotion.complete)
 			core::finish_promotion(*board, now);
@@ -111,6 +115,8 @@ let_out_held_back(Promotion &promotion, core::Microseconds nap)
 	core::Wall watermark;
 	{
 		board::Locked board(promotion.board.index, LW_SHARED);
+		if (!board.stands_for(promotion.board.key))
+			return nap;
 		spread = board->spread;
 		watermark = board->watermark;
 	}
@@ -130,7 +136,8 @@ let_out_held_back(Promotion &promotion, core::Microseconds nap)
 	if (!promotion.complete)
 		return retry_when_full;
 	board::Locked board(promotion.board.index);
-	core::finish_spread_step(*board, spread, step);
+	if (board.stands_for(promotion.board.key))
+		core::finish_spread_step(*board, spread, step);
 	return Min(spread.span / core::spread_steps, nap);
 }
 
