@@ -87,16 +87,20 @@ trap end_stages INT TERM HUP
 copy_inputs
 declare -A built
 for stage in "${stages[@]}"; do
-	need=$(build_for "$stage")
-	[ -z "$need" ] || [ "${built[$need]:-}" ] && continue
-	run "build-$need" "build_$need" &
-	wait $! && built[$need]=yes || built[$need]=no
+	for need in $(build_for "$stage"); do
+		[ ! "${built[$need]:-}" ] || continue
+		run "build-$need" "build_$need" &
+		wait $! && built[$need]=yes || built[$need]=no
+	done
 done
 
 for stage in "${stages[@]}"; do
-	need=$(build_for "$stage") obstacle=$(obstacle_to "$stage") tests=$(tests_of "$stage")
-	if [ "$need" ] && [ "${built[$need]}" = no ]; then
-		printf '%-32s not run: build-%s failed\n' "$stage" "$need"
+	missing='' obstacle=$(obstacle_to "$stage") tests=$(tests_of "$stage")
+	for need in $(build_for "$stage"); do
+		[ "${built[$need]}" = yes ] || missing=$need
+	done
+	if [ "$missing" ]; then
+		printf '%-32s not run: build-%s failed\n' "$stage" "$missing"
 	elif [ "$obstacle" ]; then
 		printf '%-32s not run: %s\n' "$stage" "$obstacle"
 	elif [ -z "$tests" ]; then

@@ -21,7 +21,8 @@ copy_inputs() {
 build_for() {
 	case $1 in
 		rules | sql | pgtap) echo release ;;
-		isolation | tap | chaos | chaos-standby | chaos-long | sqlsmith) echo testing ;;
+		isolation | chaos | chaos-standby | chaos-long | sqlsmith) echo testing ;;
+		tap) echo testing release ;; # some want a server without pause points
 		unit | explorer) echo core ;;
 		fuzz) echo fuzzers ;;
 	esac
@@ -29,11 +30,7 @@ build_for() {
 
 build_release() { stage release; }
 
-# TAP tests may also want a server without pause points, and so the release build.
-build_testing() {
-	stage testing
-	[ -e "$work/release.conf" ] || stage release
-}
+build_testing() { stage testing; }
 
 build_core() {
 	mkdir -p "$top/build"

@@ -25,10 +25,7 @@ for my $end (qw(commit rollback))
 	# By hand, and held up before it commits.
 	my ($gate, $hand) = (session($node), session($node));
 	my $pid = pid_of($hand);
-	$gate->query_safe('SELECT pg_advisory_lock(28529)');
-	$hand->query_safe(q{SET onceq.fault = 'pause at journal: after insert'});
-	start_query($hand, 'CALL onceq.maintain()');
-	ok($node->poll_query_until('postgres', "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $pid"), "$end: somebody is writing");
+	ok(start_paused($node, $gate, $hand, 'journal: after insert', 'CALL onceq.maintain()'), "$end: somebody is writing");
 
 	# The worker goes on, and the lease is released.
 	kill('CONT', $worker);

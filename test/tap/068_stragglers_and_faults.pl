@@ -68,11 +68,7 @@ for my $point ('relocate: after seize', 'relocate: after copy')
 	my $number = make_segment();
 	my @mine = grep { $_ >> 20 == $number } keys %state;
 	my ($gate, $mover) = (session($node), session($node));
-	$gate->query_safe('SELECT pg_advisory_lock(28529)');
-	$mover->query_safe("SET onceq.fault = 'pause at $point'");
-	my $pid = pid_of($mover);
-	start_query($mover, 'CALL onceq.maintain()');
-	$node->poll_query_until('postgres', "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $pid") or die;
+	start_paused($node, $gate, $mover, $point, 'CALL onceq.maintain()') or die;
 
 	my ($new) = split /\n/, query($node, q{SELECT onceq.enqueue('mail', '"new"', priority => 8)});
 	my %got = map { $_->[0] => $_->[1] } rows($node, q{SELECT id, token FROM onceq.claim('mail', 1000)});

@@ -71,11 +71,7 @@ meet("$_ at lookup: before build", "SELECT onceq.ack($token)") for qw(error fata
 
 # Its holder asks before the board is there, and somebody else builds it before the holder does.
 my ($gate, $holder) = (session($node), session($node));
-my $pid = pid_of($holder);
-$gate->query_safe('SELECT pg_advisory_lock(28529)');
-$holder->query_safe(q{SET onceq.fault = 'pause at lookup: before build'});
-start_query($holder, "SELECT onceq.ack($token)");
-ok($node->poll_query_until('postgres', "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $pid"), 'the holder has not found the lease');
+ok(start_paused($node, $gate, $holder, 'lookup: before build', "SELECT onceq.ack($token)"), 'the holder has not found the lease');
 is(query($node, q{SELECT count(*) FROM onceq.jobs('durable', 'running')}), 1, 'somebody builds the board');
 $gate->query_safe('SELECT pg_advisory_unlock(28529)');
 is(join('|', end_query($holder)), '1|', 'the lease is held still');

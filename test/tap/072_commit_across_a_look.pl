@@ -36,11 +36,7 @@ sub stopped_commit
 my ($producer, $pid, $due, $payload) = stopped_commit();
 query($node, qq{SELECT onceq.enqueue('q', '"beside"', run_at => '$due')}); # there is something to look for
 ok($node->poll_query_until('postgres', "SELECT clock_timestamp() > '$due'"), 'its time comes');
-$gate->query_safe('SELECT pg_advisory_lock(28529)');
-$look->query_safe(q{SET onceq.fault = 'pause at due: after look'});
-my $looker = pid_of($look);
-start_query($look, 'CALL onceq.recover()');
-ok($node->poll_query_until('postgres', "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $looker"), 'the look has passed it over');
+ok(start_paused($node, $gate, $look, 'due: after look', 'CALL onceq.recover()'), 'the look has passed it over');
 kill('CONT', $pid);
 is((end_query($producer))[0], 't', 'the commit ends');
 $gate->query_safe('SELECT pg_advisory_unlock(28529)');

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(start_node add_helpers query sqlstate_of rows drain in_order delivers audit_is_empty
-  session close_session pid_of error_of start_query end_query kill_client
+  session close_session pid_of error_of start_query start_paused end_query kill_client
   wait_until_stopped kill_backend kill_postmaster wait_until_restarted log_is_clean);
 
 # A running server, in its database postgres the extension and the helpers of add_helpers. Settings are
@@ -183,6 +183,18 @@ sub start_query
 	$session->{stdin} .= "$sql\n;\n\\echo 'started query ends'\n";
 	$session->{run}->pump_nb;
 	return;
+}
+
+# The same for a statement that pauses at this point, as long as the gate's session holds the advisory lock 28529.
+# Whether it has come there.
+sub start_paused
+{
+	my ($node, $gate, $session, $point, $sql) = @_;
+	my $pid = pid_of($session);
+	$gate->query_safe('SELECT pg_advisory_lock(28529)');
+	$session->query_safe("SET onceq.fault = 'pause at $point'");
+	start_query($session, $sql);
+	return $node->poll_query_until('postgres', "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $pid");
 }
 
 # Waits for the end, of the statement or of the session; returns result and SQLSTATE.
