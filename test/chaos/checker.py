@@ -263,11 +263,16 @@ class Checker:
             self.report("R7", f"{job.name}: {nacks} nacks, but {state} with attempt {attempt}")
 
     def counts(self):
-        """R6: an ack ends what its token holds, no more and no less."""
+        """R6: an ack ends what its token holds, no more and no less. And a lease is gone with its claim."""
         for operation in self.history.operations:
             if (operation.op == "ack" and operation.count != len(operation.ids)
                     and self.history.status_of(operation) == "committed" and operation.outcome == "ok"):
                 self.report("R6", f"{operation.name} acked {operation.count} jobs, not {len(operation.ids)}")
+        for lease in self.history.leases.values():
+            undone = self.history.transaction_of(lease.operation).ending
+            for extension in lease.extensions if undone and undone.op == "rollback" and undone.outcome == "ok" else ():
+                if extension.outcome == "ok" and extension.t_invoke > undone.t_return:
+                    self.report("R6", f"{extension.name} extended what {undone.name} had undone")
 
     # ---- what does not belong to a known job
 

@@ -11,7 +11,7 @@ from several import Several
 # How often each style is chosen. The rarer ones leave jobs to be delivered again.
 STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
-    "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2,
+    "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2, "undone": 2,
     "waiting": 6, "relay": 5, "revoked": 4, "order_some": 3, "renew": 3,
     "process": 5, "process_and_ack": 3, "several": 12,
 }
@@ -229,6 +229,14 @@ class Consumer(Events, Several, Client):
         self.rollback(tx)
         if self.rng.random() < 0.8:
             self.whole_of(held)
+
+    def undone(self, queue):
+        """What was claimed in vain cannot be extended."""
+        tx = self.begin()
+        held = self.claim(queue, tx=tx)
+        self.rollback(tx)
+        if held:
+            self.extend(held, 5 * queue.lease)
 
     def exception(self, queue):
         """An ack in a PL/pgSQL block that ends by an exception has not happened."""

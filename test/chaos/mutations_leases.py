@@ -115,6 +115,15 @@ def wrong_count(case):
     case.record(end.operation)["count"] += case.rng.choice((-1, 1))
 
 
+@breaks("R6")
+def extended_although_undone(case):
+    claim, rollback = case.pick(
+        (lease.operation, ending) for lease in case.history.leases.values()
+        if (ending := case.history.transaction_of(lease.operation).ending) and ending.op == "rollback"
+        and ending.outcome == "ok")
+    case.add(claim, op="extend", jobs=[], t_invoke=rollback.t_return + 0.01, t_return=rollback.t_return + 0.02)
+
+
 # ---- R7 attempts
 
 def again(case, *kinds):  # (first, second) where the first delivery ended in this way only
