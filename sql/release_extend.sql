@@ -78,6 +78,23 @@ SELECT onceq.ack(:token);
 \set VERBOSITY sqlstate
 SELECT onceq.extend(:token);
 \set VERBOSITY default
+
+-- ---- a lease that was given back is lost, although the journal has not heard of it: it cannot be changed meanwhile
+
+SELECT onceq.alter_queue('release', durable_leases => true);
+SELECT onceq.enqueue('release', '5') > 0;
+SELECT token FROM onceq.claim('release', wait => '20 s') \gset
+BEGIN;
+LOCK TABLE onceq.lease_journal IN SHARE MODE;
+SELECT onceq.release(:token);
+\set VERBOSITY sqlstate
+SAVEPOINT held;
+SELECT onceq.ack(:token);
+ROLLBACK TO held;
+SELECT onceq.extend(:token);
+\set VERBOSITY default
+ROLLBACK;
+SELECT payload, attempt, onceq.ack(token) FROM onceq.claim('release', wait => '20 s');
 SELECT * FROM onceq.audit('release');
 SELECT onceq.drop_queue('release');
 DROP VIEW release_states;

@@ -323,7 +323,8 @@ hold(Board &board, LeaseSlot &lease, Monotonic deadline) noexcept
 bool
 extend(LeaseSlot &lease, Token token, Monotonic deadline) noexcept
 {
-	if (!owns(lease, token) || lease.state.load(std::memory_order_relaxed) != LeaseState::held)
+	if (!owns(lease, token) || lease.state.load(std::memory_order_relaxed) != LeaseState::held ||
+		(lease.held - lease.released).empty())
 		return false;
 	set_deadline(lease, deadline);
 	return true;
