@@ -22,6 +22,7 @@ from lives import Lives, revived_between
 from ordering import judge_order
 from rates import judge_rates
 from records import COUNTED, FOREVER, TERMINAL, cause_before, causes_of
+from reports import judge_reports
 from unique import judge_unique
 from waiting import Waits
 
@@ -46,6 +47,7 @@ RULES = {
     "R18": "an event takes effect once",
     "R19": "each dead job has its copy",
     "R20": "rates hold",
+    "R21": "holders are told the truth",
 }
 SHOWN = 10          # examples of one rule
 
@@ -93,6 +95,7 @@ class Checker:
         judge_ledger(self)
         judge_letters(self)
         judge_rates(self)
+        judge_reports(self)
         return not self.broken
 
     # ---- job by job
@@ -425,6 +428,8 @@ def describe(checker, prefix="", first=1, out=sys.stdout):
     print(f"# deliveries of queues with a limit: {checker.exercised['limited']}, at a rate: {checker.exercised['at a rate']}",
           file=out)
     print(f"# events: {checker.exercised['events']}, met again: {checker.exercised['events again']}", file=out)
+    print(f"# reports of holders: {checker.exercised['reports']}, told to stop: {checker.exercised['told to stop']},"
+          f" seen by others: {checker.exercised['reports seen']}", file=out)
     print(f"# dead letters: {checker.exercised['dead letters']}", file=out)
     print(f"# unique jobs: {checker.exercised['unique jobs']}, refused: {checker.exercised['unique refused']},"
           f" replaced: {checker.exercised['replaced']}", file=out)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from clients import CONSUMER_POINTS, DRAIN, JANITOR_POINTS, LOAD, Client, wall_to_monotonic
 from events import Events
+from reporting import Reporting
 from scenario import KEY, QUEUES, Queue
 from server import Failed, Lost
 from several import Several
@@ -13,7 +14,7 @@ STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
     "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2, "undone": 2,
     "waiting": 6, "relay": 5, "revoked": 4, "order_some": 3, "renew": 3,
-    "process": 5, "process_and_ack": 3, "several": 12,
+    "process": 5, "process_and_ack": 3, "several": 12, "reporting": 12,
 }
 
 
@@ -32,7 +33,7 @@ def array(ids):
     return "'{" + ",".join(map(str, ids)) + "}'::bigint[]"
 
 
-class Consumer(Events, Several, Client):
+class Consumer(Events, Several, Reporting, Client):
     points = CONSUMER_POINTS
 
     def __init__(self, *arguments):
@@ -136,10 +137,6 @@ class Consumer(Events, Several, Client):
         argument = f", {number}" if number else ""
         self.call("release", f"SELECT onceq.release({held.token}{argument})", queue=held.queue.name,
                   token=held.token, ids=[number] if number else held.ids, whole=not number, **where)
-
-    def extend(self, held, span):
-        self.call("extend", f"SELECT onceq.extend({held.token}, '{span} s')", token=held.token, lease=span,
-                  **self.auto())
 
     # ---- styles
 
@@ -324,6 +321,8 @@ class Consumer(Events, Several, Client):
         if held is None:
             return
         time.sleep(queue.lease * self.rng.uniform(0.8, 1.2))
+        for _ in range(self.rng.randrange(3)):
+            self.report(held, held.ids[0])
         self.whole_of(held)
 
     def twice(self, queue):
@@ -334,7 +333,10 @@ class Consumer(Events, Several, Client):
 
     def stale(self, _):
         if self.spent:
-            self.whole_of(self.rng.choice(self.spent), by="ids")
+            held = self.rng.choice(self.spent)
+            if self.rng.random() < 0.5:
+                self.report(held, self.rng.choice(held.ids))
+            self.whole_of(held, by="ids")
 
     def rivals(self, queue):
         """Two sessions ack the same lease; at most one may succeed. Who fails keeps another lease."""

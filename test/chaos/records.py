@@ -8,7 +8,7 @@ FOREVER = float("inf")
 TERMINAL = ("succeeded", "dead", "cancelled")
 ENDS = ("ack", "nack", "reject", "release")
 ORDERS = ("cancel", "redrive")
-AT_ONCE = ("release", "extend")  # they stay, whatever becomes of the transaction
+AT_ONCE = ("release", "extend", "progress")  # they stay, whatever becomes of the transaction
 
 # What may end a hold, the best explanation first. The counted ones are failed attempts.
 CAUSES = ("ack", "reject", "nack", "release", "rollback", "session", "crash", "restart", "expiry", "limit")
@@ -59,6 +59,9 @@ class Operation:
     consumer: str | None = None  # of the ledger
     events: list = field(default_factory=list)
     new: list = field(default_factory=list)  # of each of them, whether it was
+    value: int | None = None  # progress
+    soft: list = field(default_factory=list)  # jobs whose soft time limit has passed, as the holder is told
+    cancelled: list = field(default_factory=list)  # and those that were cancelled
 
     @property
     def name(self):

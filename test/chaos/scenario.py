@@ -28,6 +28,7 @@ class Queue:
     max_running_per_key: int = 0
     durable: bool = False   # leases
     dead_letter_queue: str = ""
+    soft_time_limit: float = 0  # s
     hard_time_limit: float = 0  # s
     rate_limit: int = 0     # jobs in each rate_period
     rate_period: float = 1  # s
@@ -52,6 +53,7 @@ class Queue:
                 f" on_dead_key => '{self.on_dead_key}', max_running => {self.max_running or 'NULL'},"
                 f" max_running_per_key => {self.max_running_per_key or 'NULL'}, durable_leases => {self.durable},"
                 f" dead_letter_queue => NULLIF('{self.dead_letter_queue}', ''),"
+                f" soft_time_limit => make_interval(secs => {self.soft_time_limit or 'NULL'}),"
                 f" hard_time_limit => make_interval(secs => {self.hard_time_limit or 'NULL'}){self.rate()})")
 
     def rate(self):
@@ -63,6 +65,7 @@ class Queue:
                 "backoff_jitter": self.backoff_jitter, "on_dead_key": self.on_dead_key,
                 "max_running": self.max_running, "max_running_per_key": self.max_running_per_key, "durable": self.durable,
                 "dead_letter_queue": self.dead_letter_queue, "hard_time_limit": self.hard_time_limit,
+                "soft_time_limit": self.soft_time_limit,
                 "rate_limit": self.rate_limit, "rate_period": self.rate_period, "rate_burst": self.rate_burst}
 
 
@@ -82,7 +85,7 @@ QUEUES = {queue.name: queue for queue in (
           consume=1.5),
     Queue("durable", durable=True, batch=60),
     Queue("letters", produce=0),
-    Queue("hard", hard_time_limit=0.4, batch=60),
+    Queue("hard", soft_time_limit=0.2, hard_time_limit=0.4, batch=60),
     Queue("rated", rate_limit=20, rate_period=0.5, rate_burst=10, batch=30, consume=1.5),
     Queue("fatal", lease=0.5, max_attempts=1, backoff_base=0.02, batch=20, dead_letter_queue="letters"),
     Queue("unique", lease=0.5, max_attempts=3, backoff_base=0.02, delay=0.4, batch=10, unique=10, produce=1.5, consume=1.5),

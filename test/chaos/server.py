@@ -34,13 +34,20 @@ class Connection:
             self.close()
             raise Lost(message)
         self.pid = self.pgconn.backend_pid
+        self.notices = []  # of the last call: (SQLSTATE, detail)
+        self.pgconn.notice_handler = self.hear
         self.tag = ""
 
     def message(self):
         return self.pgconn.error_message.decode(errors="replace").strip()
 
+    def hear(self, result):
+        field = pq.DiagnosticField
+        self.notices.append((text(result.error_field(field.SQLSTATE)), text(result.error_field(field.MESSAGE_DETAIL))))
+
     def query(self, sql):
         """The rows of the last statement, as text or None."""
+        self.notices.clear()
         try:
             result = self.pgconn.exec_(sql.encode())
         except MemoryError:  # psycopg says so when libpq has no result, as on a connection that is gone
@@ -174,7 +181,7 @@ class Server:
 
     def conninfo(self, user="postgres", application="run.py", database="postgres"):
         return (f"host={self.folder} port={self.port} dbname={database} user={user} application_name={application}"
-                " options='-c client_min_messages=error'")
+                " options='-c client_min_messages=notice'")
 
     def connect(self, **arguments):
         return Connection(self.conninfo(**arguments))

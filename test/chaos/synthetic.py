@@ -127,13 +127,15 @@ class Consumer(Client):
             return
         span = QUEUES[queue]["lease"]
         style = "ack" if self.world.draining() else self.rng.choices(
-            ("ack", "nack", "reject", "release", "forget", "stall", "extend", "undo"),
-            (10, 2, 1, 1, 1, 1, 1, 1))[0]
+            ("ack", "nack", "reject", "release", "forget", "stall", "extend", "report", "undo"),
+            (10, 2, 1, 1, 1, 1, 1, 2, 1))[0]
         if style in ("forget", "stall"):
             yield span * self.rng.uniform(0.5, 1.5)
         if style == "extend":
             yield from self.immediate("extend", lambda: self.server.extend(token, span), token=token, lease=span)
             yield span * 0.6
+        if style == "report":
+            yield from self.report(queue, token, ids, span)
         if style == "release":
             yield from self.immediate("release", lambda: self.server.release(self.session, token, ids),
                                       token=token, ids=ids, queue=queue)
@@ -164,6 +166,20 @@ class Consumer(Client):
             "claim", lambda: self.server.claim_any(self.session, number, queues, weights, count), tx=self.tx, auto=auto,
             queues=queues, weights=weights, count=count)
         return record["queue"], record["token"], [job[0] for job in record["jobs"]]
+
+    def report(self, queue, token, ids, span):
+        """And others look at it; perhaps somebody cancels one of the jobs."""
+        for _ in range(4):
+            number, value = self.rng.choice(ids), self.rng.getrandbits(30)
+            kind = self.rng.random()
+            if kind < 0.6:
+                yield from self.immediate("progress", lambda: self.server.progress(self.session, token, number, value),
+                                          queue=queue, token=token, ids=[number], value=value)
+            elif kind < 0.75:
+                yield from self.immediate("watch", lambda: self.server.watch(queue, number), queue=queue, ids=[number])
+            elif kind < 0.9:
+                yield from self.immediate("extend", lambda: self.server.extend(token, span), token=token, lease=span)
+            yield self.rng.uniform(0.01, 0.1)
 
     def immediate(self, op, effect, **fields):
         inside = self.session.transaction is not None
@@ -290,6 +306,7 @@ class World:
                               "backoff_max": queue["backoff"], "backoff_jitter": 0.0,
                               "on_dead_key": queue.get("on_dead_key", "block"), "durable": queue.get("durable", False),
                               "dead_letter_queue": queue.get("dead_letter_queue", ""),
+                              "soft_time_limit": queue.get("soft_time_limit", 0),
                               "hard_time_limit": queue.get("hard_time_limit", 0),
                               "max_running": queue.get("max_running", 0),
                               **{name: queue.get(name, 0) for name in ("rate_limit", "rate_period", "rate_burst")},

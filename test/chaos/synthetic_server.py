@@ -15,7 +15,7 @@ QUEUES = {
     "durable": {"retained": True, "max_attempts": 6, "lease": 0.5, "backoff": 0.05, "durable": True},
     "fatal": {"retained": True, "max_attempts": 2, "lease": 0.3, "backoff": 0.05, "dead_letter_queue": "letters"},
     "letters": {"retained": True, "max_attempts": 1000, "lease": 0.5, "backoff": 0.05},
-    "hard": {"retained": True, "max_attempts": 6, "lease": 1.0, "backoff": 0.05, "hard_time_limit": 0.3},
+    "hard": {"retained": True, "max_attempts": 6, "lease": 1.0, "backoff": 0.05, "soft_time_limit": 0.15, "hard_time_limit": 0.3},
     "rated": {"retained": True, "max_attempts": 6, "lease": 0.5, "backoff": 0.05,
               "rate_limit": 5, "rate_period": 0.5, "rate_burst": 3},
     "gone": {"retained": False, "max_attempts": 1000, "lease": 0.5, "backoff": 0.0},
@@ -47,6 +47,7 @@ class Row:
     unique: str | None = None
     unique_until: float = 0
     successor: int | None = None
+    progress: int | None = None
 
     def __post_init__(self):
         self.base_limit = self.limit
@@ -61,6 +62,8 @@ class HeldLease:
     bound: bool  # to its session
     journalled: bool
     limit: float  # no later than that, however often it is extended
+    soft_limit: float
+    cancelled: list = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -115,7 +118,7 @@ class Server:
 
     def fail(self, row):
         row.failed += 1
-        row.attempt = row.failed
+        row.attempt, row.progress = row.failed, None
         dead = row.failed >= row.limit
         row.state, row.token = "dead" if dead else "ready", None
         row.due = self.clock() + QUEUES[row.queue]["backoff"]
@@ -134,6 +137,7 @@ class Server:
     def leave(self, token, row):
         lease = self.leases[token]
         lease.rows.remove(row)
+        row.progress = None
         if not lease.rows:
             del self.leases[token]
 
@@ -226,7 +230,7 @@ class Server:
             row.state, row.token, row.attempt, row.delivered = "leased", token, row.failed + 1, True
         hard = QUEUES[queue].get("hard_time_limit", 100)
         self.leases[token] = HeldLease(found[:], self.now + min(span, hard), min(span, hard), session, bound,
-                                       "durable" in QUEUES[queue] or self.rng.random() < 0.3, self.now + hard)
+                                       "durable" in QUEUES[queue] or self.rng.random() < 0.3, self.now + hard, self.now + QUEUES[queue].get("soft_time_limit", 100))
         if session.transaction:
             session.transaction.actions.append((n, "claim", token))
         return {"jobs": [[row.id, row.attempt, row.key, row.hash] for row in found], "token": token}
@@ -260,8 +264,22 @@ class Server:
         self.tick()
         if token not in self.leases:
             raise Refused("OQ001")
-        self.leases[token].deadline = min(self.now + span, self.leases[token].limit)
-        return {}
+        lease = self.leases[token]
+        lease.deadline = min(self.now + span, lease.limit)
+        soft = [row.id for row in lease.rows] if lease.soft_limit <= self.now else []
+        return {"soft": soft, "cancelled": lease.cancelled[:]}
+
+    def progress(self, session, token, number, value):
+        self.tick()
+        if token in self.leases and number in self.leases[token].cancelled:
+            return {"cancelled": [number]}
+        row, = self.held(session, token, [number])
+        row.progress = value
+        return {"soft": [number] * (self.leases[token].soft_limit <= self.now)}
+
+    def watch(self, queue, number):
+        self.tick()
+        return {"value": next((row.progress for row in self.rows if (row.queue, row.id) == (queue, number)), None)}
 
     def purge(self, session, n, queue):
         self.tick()
@@ -377,6 +395,7 @@ class Server:
 
     def finish_cancel(self, row):
         if row.token is not None:
+            self.leases[row.token].cancelled.append(row.id)
             self.leave(row.token, row)
         row.state, row.token = "cancelled", None
         self.outcomes.append([row.queue, row.id, row.id, "cancelled", row.attempt])
@@ -421,13 +440,16 @@ class Server:
     def start(self):
         self.up = True
         self.levels, self.begun = {}, self.now
+        for row in self.rows:
+            row.progress = None
         for lease in self.leases.values():
+            lease.soft_limit += self.now + lease.span - lease.deadline
             lease.limit += self.now + lease.span - lease.deadline
             lease.deadline = self.now + lease.span
 
     def dump(self):
         """What another server would know of all this."""
-        rows = [replace(row, state=row.state if row.state in TERMINAL else "ready", token=None,
+        rows = [replace(row, progress=None, state=row.state if row.state in TERMINAL else "ready", token=None,
                         attempt=row.attempt if row.state in TERMINAL else row.failed,
                         successor=row.successor if row.state == "cancelled" else None)
                 for row in self.rows if row.state != "reserved"]
