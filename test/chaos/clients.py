@@ -168,6 +168,7 @@ class Client:
         fault, self.fault = self.fault, None
         end, deadline = "done", now() + 1
         try:
+            self.prepare(fault)
             self.connection.query(f"SET onceq.fault = '{fault}'")
             while end == "done" and now() < deadline and self.connection is not None:
                 try:
@@ -182,6 +183,9 @@ class Client:
         finally:
             self.disconnect()
             os.write(self.reports, f"{self.name} {end}\n".encode())
+
+    def prepare(self, fault):
+        """Before it is armed."""
 
     def leave_transaction(self):
         while self.connection is not None and self.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:

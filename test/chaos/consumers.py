@@ -45,7 +45,7 @@ class Consumer(Events, Several, Reporting, Client):
         if self.phase == DRAIN:
             self.drain()
             return
-        if self.left and self.rng.random() < 0.7:
+        if self.left and (fault and fault.startswith("stop") or self.rng.random() < 0.7):
             self.whole_of(self.left.pop(0), by="ids")
             return
         style = self.rng.choices(list(STYLES), STYLES.values())[0]
@@ -57,6 +57,15 @@ class Consumer(Events, Several, Reporting, Client):
         if fault and "dead letter" in fault:
             queue = QUEUES["fatal"]
         getattr(self, style)(queue)
+
+    def prepare(self, fault):
+        """Who is to be stopped for long, in COMMIT perhaps, has something to end."""
+        if fault.startswith("stop"):
+            try:
+                if held := self.claim(QUEUES["tiny"], 20):
+                    self.left.insert(0, held)
+            except Failed:
+                pass
 
     def drain(self):
         if self.rng.random() < 0.2:

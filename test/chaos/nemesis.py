@@ -178,6 +178,25 @@ class Nemesis(Upheavals):
         name = f"{action} at a fault point" if reached else "fault point not reached"
         self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
 
+    def stop_at_point(self, point, seconds):
+        """A client's session stays there for longer than a short lease, while others go on."""
+        begin, stays, reached = now(), [], False
+        client = self.herd.pick(self.rng, "p" if point in PRODUCER_POINTS and point not in CONSUMER_POINTS else "c")
+        client.order(f"fault stop at {point}")
+        deadline = begin + 10
+        while client.report is None or stays or deadline < now() < deadline + 1:
+            stays = [pid for pid in self.backends("any") if is_stopped(pid)]
+            if stays:
+                reached = True
+                self.rest(seconds)
+            elif now() > deadline:  # it waits for somebody
+                client.kill()
+            for pid in stays:
+                self.signal(pid, signal.SIGCONT)
+            self.rest(0.02)
+        self.note("stop at a fault point" if reached else "fault point not reached", begin, t_return=now(),
+                  point=point, calm_after=1)
+
     def crashes(self, offset, patience):
         """Until then; or later, if a process was killed by then."""
         return self.wait_for_crash(offset, patience) or self.is_killed(offset) and self.wait_for_crash(offset)
@@ -341,3 +360,11 @@ class Nemesis(Upheavals):
         except Lost:
             pass
         self.at(seconds, lambda: (connection.close(), self.note("old snapshot", begin, t_return=now(), fault=False)))
+
+
+def is_stopped(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(") ")[2].startswith("T")
+    except OSError:
+        return False

@@ -9,6 +9,7 @@ RUNS, ALONE = 12, {
     "terminate worker": 10, "worker kill": 10, "worker error": 12, "stop client": 60, "stop backend": 36,
     "stop worker": 12, "kill client": 100, "administrate": 84, "dump": 10, "old snapshot": 10,
     "full data": 2, "full wal": 2, "step clock": 20, "restore beside": 1, "restore elsewhere": 1, "other database": 16,
+    "stop at point": 24,
 }
 RUNS_WITH_STANDBY, WITH_STANDBY = 2, {
     "fail over": 6, "kill backend": 6, "kill at point": 4, "kill worker": 2, "stop client": 4, "kill client": 6,
@@ -17,6 +18,7 @@ RUNS_WITH_STANDBY, WITH_STANDBY = 2, {
 LONG = 6  # times as many
 NEED_DISKS = "full data", "full wal"
 
+IN_COMMIT = "pre-commit: after pin", "commit: before effects"  # where most may go wrong meanwhile
 WORKER_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
                  "journal: after mark", "journal: after insert", "room: after ceiling", "segments: after seal",
                  "segments: before drop", "segments: after drop", "build: after jobs", "build: before standing",
@@ -36,17 +38,20 @@ def amounts(seed, with_standby, long):
 # What does not bring the server down. The second storm has nothing else: what leaks must not be forgotten
 # by a crash that happens to follow.
 GENTLE = {"error at point", "terminate", "cancel", "terminate worker", "stop client", "stop backend",
-          "stop worker", "kill client", "administrate", "dump", "old snapshot",
+          "stop worker", "stop at point", "kill client", "administrate", "dump", "old snapshot",
           "step clock", "other database"}
 
 
 def make_plan(rng, amounts):
     """Two storms of faults, each a list of (method, arguments). amounts: how many of each kind."""
     points = sorted({*PRODUCER_POINTS, *CONSUMER_POINTS, *JANITOR_POINTS})
+    points_to_stay = sorted({*PRODUCER_POINTS, *CONSUMER_POINTS})
     points_of_errors = [point for point in points if point not in CALLBACKS]
     makers = {
         "kill backend": lambda: ("kill_backend", (rng.choice(("any", "active", "idle in transaction")),)),
         "kill at point": lambda: ("fault_point", ("kill", rng.choice(points))),
+        "stop at point": lambda: ("stop_at_point", (rng.choice(rng.choice((IN_COMMIT, points_to_stay))),
+                                                    rng.uniform(0.4, 0.8))),
         "error at point": lambda: ("fault_point", (rng.choice(("error", "oom", "fatal")), rng.choice(points_of_errors))),
         "kill postmaster": lambda: ("kill_postmaster", ()),
         "kill worker": lambda: ("kill_helper", ("onceq worker",)),

@@ -12,6 +12,7 @@ LOGGED = {
 }
 NOTED = {
     "kill -9 backend": "backends killed", "kill at a fault point": "backends killed at a point of the code",
+    "stop at a fault point": "processes stopped at a point of the code",
     "kill -9 postmaster": "postmasters killed", "kill -9 worker": "workers and launchers killed",
     "kill -9 launcher": "workers and launchers killed", "kill in the worker": "workers and launchers killed",
     "immediate restart": "restarts", "fast restart": "restarts", "smart restart": "restarts",
