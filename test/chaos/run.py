@@ -319,6 +319,7 @@ class Run:
         self.server.start()  # of two, the primary
         connection = self.server.connect_when_up()
         self.nemesis.note("last restart", begin, t_return=now(), stops="crash")
+        connection.query("SET statement_timeout = 0")  # after a long run there is much to read
         final = read_final(connection)
         after = live_jobs(connection)
         connection.close()
