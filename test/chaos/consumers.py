@@ -14,7 +14,7 @@ STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
     "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2, "undone": 2,
     "waiting": 6, "relay": 5, "revoked": 4, "order_some": 3, "renew": 3,
-    "process": 5, "process_and_ack": 3, "several": 12, "reporting": 12,
+    "process": 5, "process_and_ack": 3, "several": 12, "reporting": 12, "regained": 4,
 }
 
 

@@ -56,6 +56,17 @@ class Reporting:
         if self.rng.random() < 0.3:
             self.report(held, self.rng.choice(some))  # it is not his any more
 
+    def regained(self, queue):
+        """Given back and claimed again: the old token is none, also where the new one takes its place."""
+        held = self.claim(queue, 5)
+        if held is None:
+            return
+        self.release(held)
+        again = self.claim(queue, 5)
+        if again is not None:
+            self.left.append(again)
+            self.report(held, self.rng.choice(again.ids))
+
     def report(self, held, number):
         kind = self.rng.random()
         if kind < 0.3:
