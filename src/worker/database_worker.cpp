@@ -312,14 +312,15 @@ say_farewell()
 }
 
 void
-work()
+work(bool asked_at_start)
 {
 	while (!ShutdownRequestPending)
 	{
 		ResetLatch(MyLatch);
 		QueryCancelPending = false; // there is nothing to cancel
 		CHECK_FOR_INTERRUPTS();
-		Asked asked{notify::take_wake(worker.slot), notify::take_journal_wake(worker.slot)};
+		Asked asked{notify::take_wake(worker.slot) || asked_at_start, notify::take_journal_wake(worker.slot)};
+		asked_at_start = false;
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -362,7 +363,8 @@ worker_body(FunctionCallInfo)
 	BackgroundWorkerUnblockSignals();
 
 	start_session(order);
-	notify::take_wake(worker.slot); // the first round does it all
+	// Before the look for the extension: without one, nobody is to be asked for again.
+	bool const asked = notify::take_wake(worker.slot);
 	worker.extension = find_extension(worker.database);
 	if (!OidIsValid(worker.extension))
 	{
@@ -372,7 +374,7 @@ worker_body(FunctionCallInfo)
 	}
 	clear_reports(worker.slot);
 	notify::confirm(worker.slot);
-	work();
+	work(asked);
 	proc_exit(0);
 }
 
