@@ -123,7 +123,7 @@ class Upheavals:
         self.steadily("ALTER DATABASE postgres RENAME TO original")
         self.steadily("ALTER DATABASE copy RENAME TO postgres")
         self.rest(0.2)  # clients see that it is not theirs yet
-        self.steadily("SELECT onceq.adopt()", "postgres")
+        self.adopt()
         self.note("dump", since, t_return=begin)
         self.note("restore into a database", begin, t_return=now(), stops="crash", lossy_since=since, moved=True,
                   calm_after=3)
@@ -143,13 +143,20 @@ class Upheavals:
         self.server.start()
         self.server.tool("psql", "-q", "-f", roles, "postgres")  # some are there already
         self.server.tool("pg_restore", "-e", "-d", "postgres", self.server.dump)
-        self.steadily("SELECT onceq.adopt()", "postgres")
+        self.adopt()
         self.steadily("ALTER ROLE chaos LOGIN")
         self.note("restore into a server", begin, t_return=now(), stops="restart", moved=True, calm_after=3)
 
+    def adopt(self):
+        self.steadily("SELECT onceq.adopt()", "postgres")
+        self.steadily("SELECT onceq.alter_queue('short', retention => '0')", "postgres")
+
     def dump_all(self):
-        """When the dump began, at the earliest. A table may be dropped before it is locked: then again."""
-        for _ in range(20):
+        """When the dump began, at the earliest. A table may be dropped before it is locked: then again, and when a
+        slow machine makes that the rule, while none is dropped. The copy is dumped with that, so adopt() ends it."""
+        for attempt in range(20):
+            if attempt == 5:
+                self.steadily("SELECT onceq.alter_queue('short', retention => '1 h')", "postgres")
             begin = now()
             if self.server.tool("pg_dump", "-Fc", "-f", self.server.dump, "postgres", check=False) == 0:
                 return begin
