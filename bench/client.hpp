@@ -86,8 +86,16 @@ class Client
 		return found->second;
 	}
 
+	// As a consumer would.
+	static void
+	look_at_payloads(Result const &rows)
+	{
+		for (int i = 0; i < rows.rows(); i++)
+			if (rows.length(i, 2) < 100)
+				throw std::runtime_error("a payload is missing");
+	}
+
 	// What ack needs for the jobs of a claim's result: its token, or the array of their ids.
-	// Every payload is looked at, as a consumer would.
 	int
 	take(Result const &claimed)
 	{
@@ -97,15 +105,13 @@ class Client
 			return 0;
 		if (!acks_by_ids_)
 			handle_ = claimed.value(0, 1);
-		for (int i = 0; i < count; i++)
-		{
-			if (claimed.length(i, 2) < 100)
-				throw std::runtime_error("a payload is missing");
-			if (acks_by_ids_)
-				handle_.append(i == 0 ? "{" : ",").append(claimed.value(i, 0));
-		}
+		look_at_payloads(claimed);
 		if (acks_by_ids_)
+		{
+			for (int i = 0; i < count; i++)
+				handle_.append(i == 0 ? "{" : ",").append(claimed.value(i, 0));
 			handle_.append("}");
+		}
 		return count;
 	}
 
@@ -189,9 +195,7 @@ class Client
 	{
 		Result const read = connection_.execute("read", {read_from_.c_str()});
 		int const count = read.rows();
-		for (int i = 0; i < count; i++)
-			if (read.length(i, 2) < 100)
-				throw std::runtime_error("a payload is missing");
+		look_at_payloads(read);
 		read_from_ = count < batch_ ? "0" : read.value(count - 1, 0);
 		commit();
 		return count;

@@ -20,9 +20,10 @@ log_failure(char const *what, ErrorData *error)
 	FreeErrorData(error);
 }
 
-// The error that undid it; nullptr: none, but body may have said by false that it is to be undone.
+// Undoes what body did if it returns false, or raises the error that is returned.
+template <typename Body>
 ErrorData *
-try_body(bool (*body)(void *argument), void *argument, bool &done)
+try_body(Body body)
 {
 	MemoryContext const context = CurrentMemoryContext;
 	ResourceOwner const owner = CurrentResourceOwner;
@@ -32,8 +33,7 @@ try_body(bool (*body)(void *argument), void *argument, bool &done)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		done = body(argument);
-		if (done)
+		if (body())
 			ReleaseCurrentSubTransaction();
 		else
 			RollbackAndReleaseCurrentSubTransaction();
@@ -53,22 +53,13 @@ try_body(bool (*body)(void *argument), void *argument, bool &done)
 	return error;
 }
 
-struct Call
-{
-	void (*body)(void *argument);
-	void *argument;
-};
-
 ErrorData *
-try_call(Call call)
+try_call(void (*body)(void *argument), void *argument)
 {
-	bool done = false;
-	auto *const always = +[](void *argument) {
-		Call const &wanted = *static_cast<Call *>(argument);
-		wanted.body(wanted.argument);
+	return try_body([=] {
+		body(argument);
 		return true;
-	};
-	return try_body(always, &call, done);
+	});
 }
 
 } // namespace
@@ -89,7 +80,7 @@ failure_of(ErrorData const *error)
 bool
 attempt(char const *what, void (*body)(void *argument), void *argument)
 {
-	ErrorData *const error = try_call({body, argument});
+	ErrorData *const error = try_call(body, argument);
 	if (error != nullptr)
 		log_failure(what, error);
 	return error == nullptr;
@@ -98,7 +89,7 @@ attempt(char const *what, void (*body)(void *argument), void *argument)
 bool
 attempt(void (*body)(void *argument), void *argument, Failure &failure)
 {
-	ErrorData *const error = try_call({body, argument});
+	ErrorData *const error = try_call(body, argument);
 	if (error == nullptr)
 		return true;
 	failure = failure_of(error);
@@ -110,7 +101,7 @@ bool
 do_or_undo(bool (*body)(void *argument), void *argument)
 {
 	bool done = false;
-	if (ErrorData *const error = try_body(body, argument, done); error != nullptr)
+	if (ErrorData *const error = try_body([&] { return done = body(argument); }); error != nullptr)
 		ReThrowError(error);
 	return done;
 }

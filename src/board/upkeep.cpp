@@ -158,6 +158,12 @@ drain(void *argument)
 	return true;
 }
 
+bool
+try_drain(Step &step)
+{
+	return is_drained(step.board, step.segment.number) && base::do_or_undo(drain, &step);
+}
+
 // Who holds its lock knows that every callback that concerns it has run, and nobody can touch it any more: only then
 // its emptiness is final.
 bool
@@ -209,7 +215,7 @@ keep_segment(Step &step, core::SegmentNumber open_number, core::Wall opened_at)
 		return true;
 	}
 	else if (is_sealed && segment.drained_at == core::wall_never)
-		return !(is_drained(board, segment.number) && base::do_or_undo(drain, &step)) && try_relocate(step);
+		return !try_drain(step) && try_relocate(step);
 	else if (segment.drained_at != core::wall_never &&
 			 core::should_drop(now.us - segment.drained_at.us, queue.retention) &&
 			 (!queue.has_archive || segment.archived_at != core::wall_never))

@@ -28,6 +28,12 @@ struct Place
 };
 constinit Place place{};
 
+bool
+is_place_in(Relation jobs)
+{
+	return place.table == RelationGetRelid(jobs) && place.file == jobs->rd_rel->relfilenode;
+}
+
 // The first column, which is never null and needs no alignment of its own.
 core::JobId
 id_of(HeapTupleHeader row)
@@ -79,16 +85,10 @@ fetch_from_page(Relation jobs, BlockNumber block, core::JobId id, TupleTableSlot
 } // namespace
 
 bool
-may_be_nearby(Relation jobs)
-{
-	if (place.table != RelationGetRelid(jobs) || place.file != jobs->rd_rel->relfilenode)
-		return false;
-	return place.passed++ >= place.pause;
-}
-
-bool
 fetch_nearby(Relation jobs, core::JobId id, TupleTableSlot *slot)
 {
+	if (!is_place_in(jobs) || place.passed++ < place.pause)
+		return false;
 	place.passed = 0;
 	BlockNumber const blocks = RelationGetNumberOfBlocks(jobs);
 	for (BlockNumber block = place.block; block < Min(blocks, place.block + 2); block++)
@@ -105,7 +105,7 @@ fetch_nearby(Relation jobs, core::JobId id, TupleTableSlot *slot)
 void
 note_place(Relation jobs, TupleTableSlot const *slot)
 {
-	if (place.table != RelationGetRelid(jobs) || place.file != jobs->rd_rel->relfilenode)
+	if (!is_place_in(jobs))
 		place = {.table = RelationGetRelid(jobs), .file = jobs->rd_rel->relfilenode};
 	place.block = ItemPointerGetBlockNumber(&slot->tts_tid);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 // Finding the row of one job without the index. Jobs that are claimed one after the other lie so in their
-// table, too: a look at the page of the last one, or at the next, costs a third of what a descent in the index does.
+// table, too: a look at the page of the last one, or at the next, costs a sixth of a descent in the index.
 #pragma once
 
 #include "core/job_state.hpp"
@@ -14,10 +14,7 @@ extern "C" {
 
 namespace onceq::store {
 
-// False: the next rows are not worth a look.
-bool may_be_nearby(Relation jobs);
-
-// Requires: may_be_nearby(). As an index scan with SnapshotSelf would find it; false: it lies elsewhere, or there is none.
+// As an index scan with SnapshotSelf would find it; false: it lies elsewhere, or there is none, or a look is not worth it.
 bool fetch_nearby(Relation jobs, core::JobId id, TupleTableSlot *slot);
 
 // Of a row that the index found.

@@ -141,7 +141,7 @@ class IndexScan : base::NotCopyable
 	TupleTableSlot *
 	find_nearby(core::JobId id)
 	{
-		if (table_ == nullptr || !may_be_nearby(table_))
+		if (table_ == nullptr)
 			return nullptr;
 		need_slot();
 		return fetch_nearby(table_, id, slot_) ? slot_ : nullptr;
