@@ -40,6 +40,16 @@ def skipped_and_yet_added(case):
              outcome="ok", delay=0)
 
 
+@breaks("R16")
+def kept_for_longer(case):
+    """Than until the next one was added, long after the end of the first."""
+    first, second = case.pick(
+        (a, b) for a, begin, _ in spans(case) for b in case.jobs("unique")
+        if a.operation.unique == b.operation.unique and begin < b.operation.t_invoke and not a.cancels
+        and min(end.end for end in a.ends) < b.operation.t_invoke)
+    case.record(first.operation)["unique_for"] = second.operation.t_return - first.operation.t_invoke + 0.1
+
+
 @breaks("R2")
 def replaced_by_nobody(case):
     row = case.pick(row for row in case.final["jobs"]["unique"] if len(row) > 4)

@@ -1,4 +1,5 @@
-"""R16: of one unique key never two jobs are unfinished. R15: who was told that the key is taken was told the truth.
+"""R16: of one unique key never two jobs are unfinished, and none is added in the time for which the one before keeps it.
+R15: who was told that the key is taken was told the truth.
 
 A job that is redriven has its key again, unless another has it by then: what comes after that is not judged.
 """
@@ -18,7 +19,10 @@ def judge_unique(checker):
         if operation.unique is not None and operation.outcome == "ok" and not operation.ids:
             refusals.append(operation)
     for found in jobs.values():
-        no_two_at_once(checker, [job for job in found if job.status == "committed"])
+        committed = [job for job in found if job.status == "committed"]
+        no_two_at_once(checker, committed)
+        for job in committed:
+            none_in_its_time(checker, job, committed)
     for refusal in refusals:
         checker.exercised["unique refused"] += 1
         found = jobs[refusal.queue, refusal.unique]
@@ -42,6 +46,20 @@ def no_two_at_once(checker, jobs):
         for later, until, other in spans[number + 1:]:
             if later < min(end, until):
                 checker.report("R16", f"{other.name} was there although {job.name} had its key {job.operation.unique}")
+
+
+def none_in_its_time(checker, job, others):
+    """Whatever became of the job; only who replaces it takes its time over, too."""
+    if not job.operation.unique_for:
+        return
+    server, enqueue = checker.history.clock, job.operation
+    begin = published(checker, job)
+    until = enqueue.t_invoke + server.least(enqueue.t_invoke, enqueue.t_return) + enqueue.unique_for - clock.SLACK
+    until = min([until, *(end.operation.t_invoke for end in job.cancels if end.operation.op == "enqueue")])
+    for other in others:
+        later = other.operation
+        if begin < later.t_invoke and later.t_return + server.most(later.t_return) < until:
+            checker.report("R16", f"{other.name} was added in the time for which {job.name} kept its key {enqueue.unique}")
 
 
 def may_have_key(checker, job, refusal):
