@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from clients import CONSUMER_POINTS, DRAIN, JANITOR_POINTS, LOAD, Client, wall_to_monotonic
 from events import Events
 from reporting import Reporting
+from rivals import Rivals
 from scenario import KEY, QUEUES, Queue
 from server import Failed, Lost
 from several import Several
@@ -12,7 +13,7 @@ from several import Several
 # How often each style is chosen. The rarer ones leave jobs to be delivered again.
 STYLES = {
     "whole": 30, "inside": 10, "parts": 14, "savepoint": 6, "rolled_back": 6, "chain": 14, "exception": 2,
-    "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "snapshot": 5, "hog": 2, "undone": 2,
+    "forget": 4, "extended": 4, "late": 3, "twice": 3, "stale": 3, "rivals": 4, "refused": 4, "snapshot": 5, "hog": 2, "undone": 2,
     "waiting": 6, "relay": 5, "revoked": 4, "order_some": 3, "renew": 3,
     "process": 5, "process_and_ack": 3, "several": 12, "reporting": 12, "regained": 4,
 }
@@ -33,7 +34,7 @@ def array(ids):
     return "'{" + ",".join(map(str, ids)) + "}'::bigint[]"
 
 
-class Consumer(Events, Several, Reporting, Client):
+class Consumer(Events, Several, Reporting, Rivals, Client):
     points = CONSUMER_POINTS
 
     def __init__(self, *arguments):
@@ -346,50 +347,6 @@ class Consumer(Events, Several, Reporting, Client):
             if self.rng.random() < 0.5:
                 self.report(held, self.rng.choice(held.ids))
             self.whole_of(held, by="ids")
-
-    def rivals(self, queue):
-        """Two sessions ack the same lease; at most one may succeed. Who fails keeps another lease."""
-        held = self.claim(queue, 10)
-        if held is None:
-            return
-        kept = self.claim(self.pick_queue(lambda queue: queue.consume), 5)
-        other = dict(zip(("connection", "session"), self.new_session()))
-        mine = None
-        try:
-            mine = self.begin()
-            for one in [kept, held] if kept else [held]:
-                self.ack(one, mine)
-            theirs = self.begin(**other)
-            self.ack(held, theirs, by="ids", **other)
-            first, second = self.rng.sample([(mine, {}), (theirs, other)], 2)
-            self.commit(first[0], **first[1])
-            self.commit(second[0], **second[1])
-        except Failed:
-            if mine and self.connection.pgconn.transaction_status:
-                self.rollback(mine)
-            if kept and self.rng.random() < 0.5:
-                self.whole_of(kept, by="ids")
-        finally:
-            other["connection"].close()
-
-    def revoked(self, queue):
-        """Jobs are cancelled while they are held, mostly by another session."""
-        held = self.claim(queue, 10)
-        if held is None or not queue.retained:
-            return
-        gone = self.rng.sample(held.ids, min(len(held.ids), self.rng.choice((1, 1, 3))))
-        other = dict(zip(("connection", "session"), self.new_session())) if self.rng.random() < 0.7 else {}
-        try:
-            tx = self.begin(**other)
-            for number in gone:
-                self.cancel(queue.name, number, tx, **other)
-            if other and self.rng.random() < 0.3:
-                self.whole_of(held, by="ids")  # at most one of the two will commit
-            self.commit(tx, **other)
-        finally:
-            if other:
-                other["connection"].close()
-        self.whole_of(held.part([number for number in held.ids if number not in gone]), by="ids")
 
     def renew(self, _):
         """A job with a unique key makes room for its successor."""

@@ -120,8 +120,9 @@ CREATE SCHEMA chaos AUTHORIZATION chaos;
 CREATE TABLE chaos.mark (client text NOT NULL, tx int NOT NULL);
 CREATE TABLE chaos.effect (queue text NOT NULL, job bigint NOT NULL, token bigint NOT NULL, client text NOT NULL,
     tx int NOT NULL);
+CREATE TABLE chaos.added (count int NOT NULL);
 CREATE TABLE chaos.processed (consumer text NOT NULL, event text NOT NULL, client text NOT NULL, tx int NOT NULL);
-GRANT ALL ON chaos.mark, chaos.effect, chaos.processed TO chaos;
+GRANT ALL ON chaos.mark, chaos.effect, chaos.added, chaos.processed TO chaos;
 SELECT onceq.create_consumer('billing'), onceq.grant_marker('billing', 'chaos');
 """
 
