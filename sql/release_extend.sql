@@ -91,6 +91,8 @@ SELECT onceq.release(:token);
 SAVEPOINT held;
 SELECT onceq.ack(:token);
 ROLLBACK TO held;
+SELECT onceq.release(:token);
+ROLLBACK TO held;
 SELECT onceq.extend(:token);
 \set VERBOSITY default
 ROLLBACK;

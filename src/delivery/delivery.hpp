@@ -50,6 +50,9 @@ core::Wall run_at_argument(FunctionCallInfo fcinfo, int run_at, int delay);
 // Raises OQ001 lease lost, 42501.
 void look_up_lease(core::Token token, board::LeaseCopy &lease, catalog::Queue &queue);
 
+// For who asks for all of the lease: raises OQ001 if there is nothing, and not because the own transaction ends it.
+void require_any_left(board::LeaseCopy const &lease);
+
 // The number of this job; raises OQ001 unless the lease has it available.
 int require_available(board::LeaseCopy const &lease, core::JobId id);
 

@@ -141,9 +141,7 @@ int64
 ack_all(board::LeaseCopy const &lease, catalog::Queue const &queue)
 {
 	require_uncancelled(lease);
-	// Released, and only the journal still has to learn of it; or others are committing their end.
-	if (lease.jobs.empty() && board::asked_to_end(lease.token).empty())
-		raise_lease_lost(lease.token);
+	require_any_left(lease);
 	return ack(lease, queue, lease.jobs);
 }
 

@@ -45,7 +45,10 @@ core::JobSet
 jobs_argument(FunctionCallInfo fcinfo, int number, board::LeaseCopy const &lease)
 {
 	if (PG_ARGISNULL(number))
+	{
+		require_any_left(lease);
 		return lease.jobs;
+	}
 	core::JobSet jobs{};
 	jobs.add(require_available(lease, PG_GETARG_INT64(number)));
 	return jobs;
@@ -74,6 +77,14 @@ look_up_lease(core::Token token, board::LeaseCopy &lease, catalog::Queue &queue)
 	queue = *found;
 	require_holder(lease);
 	lease.jobs -= board::asked_to_end(token);
+}
+
+void
+require_any_left(board::LeaseCopy const &lease)
+{
+	// Released, and only the journal still has to learn of it; or others are committing their end.
+	if (lease.jobs.empty() && board::asked_to_end(lease.token).empty())
+		raise_lease_lost(lease.token);
 }
 
 int
