@@ -9,8 +9,10 @@ import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from clients import CONSUMER_POINTS, JANITOR_POINTS, PRODUCER_POINTS, now
+from plan import IN_CHORES
 from server import Failed, Lost
 from upheavals import Upheavals
 
@@ -181,11 +183,17 @@ class Nemesis(Upheavals):
     def stop_at_point(self, point, seconds):
         """A client's session stays there for longer than a short lease, while others go on."""
         begin, stays, reached = now(), [], False
-        client = self.herd.pick(self.rng, "p" if point in PRODUCER_POINTS and point not in CONSUMER_POINTS else "c")
+        kind = "c" if point in CONSUMER_POINTS else "j" if point in IN_CHORES else "p"
+        # The janitor finds something to do only if the worker does not do it first.
+        worker = self.helper("onceq worker") if kind == "j" else None
+        client = self.herd.pick(self.rng, kind)
+        self.signal(worker, signal.SIGSTOP)
         client.order(f"fault stop at {point}")
-        deadline = begin + 10
+        deadline = begin + (10 if kind != "j" else 3)
         while client.report is None or stays or deadline < now() < deadline + 1:
-            stays = [pid for pid in self.backends("any") if is_stopped(pid)]
+            stays = self.stopped(worker)
+            if stays or now() > deadline:
+                self.signal(worker, signal.SIGCONT)
             if stays:
                 reached = True
                 self.rest(seconds)
@@ -194,8 +202,15 @@ class Nemesis(Upheavals):
             for pid in stays:
                 self.signal(pid, signal.SIGCONT)
             self.rest(0.02)
+        self.signal(worker, signal.SIGCONT)
         self.note("stop at a fault point" if reached else "fault point not reached", begin, t_return=now(),
                   point=point, calm_after=1)
+
+    def stopped(self, besides):
+        """Asks no session, which might wait for one of them."""
+        postmaster = self.server.postmaster()
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii")
+        return [pid for pid in map(int, children.split()) if pid != besides and is_stopped(pid)]
 
     def crashes(self, offset, patience):
         """Until then; or later, if a process was killed by then."""

@@ -9,7 +9,7 @@ RUNS, ALONE = 12, {
     "terminate worker": 10, "worker kill": 10, "worker error": 12, "stop client": 60, "stop backend": 36,
     "stop worker": 12, "kill client": 100, "administrate": 84, "dump": 10, "old snapshot": 10,
     "full data": 2, "full wal": 2, "step clock": 20, "restore beside": 1, "restore elsewhere": 1, "other database": 16,
-    "stop at point": 24,
+    "stop at point": 36,
 }
 RUNS_WITH_STANDBY, WITH_STANDBY = 2, {
     "fail over": 6, "kill backend": 6, "kill at point": 4, "kill worker": 2, "stop client": 4, "kill client": 6,
@@ -18,7 +18,10 @@ RUNS_WITH_STANDBY, WITH_STANDBY = 2, {
 LONG = 6  # times as many
 NEED_DISKS = "full data", "full wal"
 
-IN_COMMIT = "pre-commit: after pin", "commit: before effects"  # where most may go wrong meanwhile
+# Where most may go wrong meanwhile.
+IN_COMMIT = "pre-commit: after pin", "commit: before effects", "commit: after clock"
+IN_CHORES = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote", "due: after look",
+             "journal: after mark", "journal: after insert", "audit: after seize")
 WORKER_POINTS = ("expire: after begin", "expire: after insert", "due: after watermark", "due: before promote",
                  "journal: after mark", "journal: after insert", "room: after ceiling", "segments: after seal",
                  "segments: before drop", "segments: after drop", "build: after jobs", "build: before standing",
@@ -50,7 +53,7 @@ def make_plan(rng, amounts):
     makers = {
         "kill backend": lambda: ("kill_backend", (rng.choice(("any", "active", "idle in transaction")),)),
         "kill at point": lambda: ("fault_point", ("kill", rng.choice(points))),
-        "stop at point": lambda: ("stop_at_point", (rng.choice(rng.choice((IN_COMMIT, points_to_stay))),
+        "stop at point": lambda: ("stop_at_point", (rng.choice(rng.choice((IN_COMMIT, IN_CHORES, points_to_stay))),
                                                     rng.uniform(0.4, 0.8))),
         "error at point": lambda: ("fault_point", (rng.choice(("error", "oom", "fatal")), rng.choice(points_of_errors))),
         "kill postmaster": lambda: ("kill_postmaster", ()),
