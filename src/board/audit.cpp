@@ -42,17 +42,21 @@ struct Audit
 	Handle handle;
 	core::Board *expected;
 	core::FramePool *frames;
+	core::Wall promoted_to; // when it began
 	VisitDifference visit;
 	void *argument;
 	Suspect suspects[suspects_max]; // of one segment, by ascending id
 	int count;
 };
 
-// Whether a job whose turn it is not, or might not be, is ready or blocked depends on what happened last.
+// Whether a job whose turn it is not, or might not be, is ready or blocked depends on what happened last. And it may be
+// so before its time, by an earlier due time or a clock that was set back: a claim sends it back.
 bool
 is_as_expected(core::JobState is, core::JobState expected)
 {
-	return is == expected || (is == core::JobState::blocked && core::is_ready(expected));
+	if (is == core::JobState::blocked)
+		return core::is_ready(expected) || expected == core::JobState::waiting || expected == is;
+	return is == expected || (core::is_ready(is) && expected == core::JobState::waiting);
 }
 
 bool
@@ -76,7 +80,8 @@ settle_suspect(Audit &audit, Suspect const &suspect)
 	// A commit may have made it ready by the clock, above the watermark.
 	core::JobState const is = settle_job(suspect.seized, live, history.any, suspect.head.priority,
 										 due <= base::now_wall() ? core::wall_always : due);
-	if (!is_as_expected(suspect.was, is))
+	bool const due_meanwhile = suspect.was == core::JobState::waiting && core::is_ready(is) && due > audit.promoted_to;
+	if (!is_as_expected(suspect.was, is) && !due_meanwhile)
 		audit.visit({suspect.id, suspect.was, is}, audit.argument);
 }
 
@@ -147,14 +152,13 @@ void
 compare(Audit &audit)
 {
 	// Not the watermark: what is due since then may have been promoted, or not yet.
-	core::Wall promoted_to;
 	{
 		Locked board(audit.handle.index, LW_SHARED);
-		promoted_to = board->promoted_to;
+		audit.promoted_to = board->promoted_to;
 	}
 	base::SnapshotScope const snapshot(GetLatestSnapshot());
 	core::begin_building(*audit.expected, audit.handle.key);
-	place_live_jobs(*audit.expected, *audit.frames, promoted_to, audit.queue);
+	place_live_jobs(*audit.expected, *audit.frames, audit.promoted_to, audit.queue);
 	for (core::SegmentNumber next = next_segment(audit, 0); next >= 0; next = next_segment(audit, next + 1))
 		compare_segment(audit, next);
 }
@@ -171,7 +175,7 @@ audit_board(catalog::Queue const &queue, VisitDifference visit, void *argument)
 		std::uint32_t const frames = pool().capacity();
 		void *const raw = MemoryContextAllocHuge(context, core::FramePool::size_for(frames) + PG_CACHE_LINE_SIZE);
 		auto *const audit = static_cast<Audit *>(palloc0(sizeof(Audit)));
-		new (audit) Audit{queue, handle, nullptr, nullptr, visit, argument, {}, 0};
+		new (audit) Audit{queue, handle, nullptr, nullptr, core::wall_never, visit, argument, {}, 0};
 		audit->expected = static_cast<core::Board *>(palloc0(sizeof(core::Board)));
 		audit->frames = core::FramePool::create(reinterpret_cast<void *>(CACHELINEALIGN(raw)), frames);
 		compare(*audit);

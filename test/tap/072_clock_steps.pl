@@ -86,6 +86,22 @@ kill_postmaster($node);
 $session = session($node);
 set_clock(6);
 delivers($node, 'q', ["$moved:1"], 'after a crash, too, the last due time counts');
+
+# ---- Back when a job has come to wait for its turn
+
+my $first = query($node, q{SELECT onceq.enqueue('q', '"first"', ordering_key => 'k')});
+$token = $session->query_safe(q{SELECT token FROM onceq.claim('q')});
+my $second = query($node, q{SELECT onceq.enqueue('q', '"second"', delay => '1 h', ordering_key => 'k')});
+set_clock(8);
+ok($node->poll_query_until('postgres', q{SELECT ready + blocked = 1 FROM onceq.queue_stats WHERE queue = 'q'}), 'a job becomes due');
+is(drain($node, 'q'), '', 'but its turn does not come');
+set_clock(6);
+audit_is_empty($node, 'q', 'which is no fault of the board, when the clock is set back');
+is($session->query_safe("SELECT onceq.ack($token)"), 1, 'its turn comes');
+is(drain($node, 'q'), '', 'before its time');
+state_is($second, 'scheduled', 'so that it waits for that');
+set_clock(8);
+delivers($node, 'q', ["$second:1"], 'and is delivered then');
 audit_is_empty($node, 'q', 'after all steps');
 close_session($session);
 log_is_clean($node);
