@@ -220,20 +220,26 @@ class History:
     def _collect_orders(self):
         """Who cancels or redrives a job has no token of it."""
         named = {}
-        for job in sorted(self.jobs, key=lambda job: job.status == "committed"):  # whose id was given twice, after all
-            named[job.queue, job.id] = job
+        for job in sorted(self.jobs, key=lambda job: job.status == "committed"):
+            named.setdefault((job.queue, job.id), []).append(job)
         for operation in self.operations:
-            if operation.op not in ORDERS or (operation.queue, operation.ids[0]) not in named:
+            if operation.op not in ORDERS:
                 continue
-            job = named[operation.queue, operation.ids[0]]
+            # Its id was given to another one before if that was taken away.
+            there = [job for job in named.get((operation.queue, operation.ids[0]), [])
+                     if job.operation.t_invoke < operation.t_return]
+            if not there:
+                continue
+            job = there[-1]
             job.asked.append(operation)
             end = self._end_of(operation)
             if operation.count and end.gone is not None:
                 (job.cancels if operation.op == "cancel" else job.revivals).append(end)
 
+        last = {name: jobs[-1] for name, jobs in named.items()}
         for queue, rows in self.final["jobs"].items():
             for number, *_, successor in (row for row in rows if len(row) > 4):
-                self._replace(queue, named.get((queue, number)), named.get((queue, successor)), successor)
+                self._replace(queue, last.get((queue, number)), last.get((queue, successor)), successor)
 
     def _replace(self, queue, job, successor, number):
         """Another enqueue has cancelled the job, and taken its place."""

@@ -261,3 +261,27 @@ def refused_while_others_tried_to_ack(case):
     held.case.note(60.4, client=ack["client"], n=2, op="rollback", auto=False)
     held.report(60.5)
     held.ack(60.6)
+
+
+def refused_after_a_claim_in_vain(case):
+    """It was rolled back. Till the worker takes the lease away it cannot be extended, but its jobs can be ended."""
+    held = Held(case)
+    claim = next(record for record in case.records if record.get("token") == held.token)
+    claim["auto"] = False
+    held.case.note(60.1, client=claim["client"], n=2, op="rollback", auto=False)
+    held.extend(60.2, outcome="fail", sqlstate="OQ001")
+    held.report(60.3)
+    held.ack(60.4)
+
+
+def cancelled_before_its_id_was_given_again(case):
+    """The database is restored from a dump that has neither the job nor its cancellation."""
+    held = Held(case)
+    for record in held.jobs, held.cancel(60.3):
+        record["mark"] = True
+    held.either(60.5, cancelled=held.ids[:1])
+    case.events.append({"event": "restore", "t_invoke": 61, "t_return": 61.1, "stops": "crash", "lossy_since": 58.9, "moved": True})
+    rows = case.final["jobs"]["plain"]
+    rows[:] = [row for row in rows if row[0] not in held.ids] + [[number, f"again {number}", "succeeded", 1] for number in held.ids]
+    again = case.note(62, op="enqueue", queue="plain", jobs=[[f"again {number}", "0"] for number in held.ids], ids=held.ids)
+    case.deliver(again, 62.1)

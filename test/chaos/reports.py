@@ -108,9 +108,11 @@ class Reports:
 
     def refused(self, operation):
         """The holder himself, as he has shown by another report later; when nobody has tried to end the job."""
-        claim = self.history.leases[operation.token].operation
-        if self.checker.queues[claim.queue].get("hard_time_limit"):
-            return  # one who asks is told of it before the worker takes the lease away
+        lease = self.history.leases[operation.token]
+        claim = lease.operation
+        # Who asks is told of these before the worker takes the lease away.
+        if any(cause in ("limit", "rollback", "session") and begin <= operation.t_return for begin, cause in lease.causes):
+            return
         later = next((other for other in self.of_token.get(operation.token, []) if other.t_invoke > operation.t_return
                       and (operation.op == "extend" or other.ids == operation.ids)), None)
         if later is None:

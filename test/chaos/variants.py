@@ -1,7 +1,8 @@
 """Good histories made rarer: changes that break nothing, and that the checker must accept."""
 from mutations_rare import full_disk
 from mutations_rates import another_bucket, burst_after_a_pause, first_ones_after_a_restart, given_back, perhaps_given_back
-from mutations_reports import (cancelled_meanwhile, forgotten_in_a_restart, refused_while_others_tried_to_ack, reported_in_time,
+from mutations_reports import (cancelled_before_its_id_was_given_again, cancelled_meanwhile, forgotten_in_a_restart,
+                               refused_after_a_claim_in_vain, refused_while_others_tried_to_ack, reported_in_time,
                                told_by_a_call_that_was_lost)
 from mutations_several import hidden_attempt_of_several, looked_on_by_weights, looked_on_once
 from mutations_unique import refuse
@@ -37,4 +38,5 @@ def unique_key_outlives_its_window(case):
 VARIANTS = (full_disk, silent_death_before_a_redrive, unique_key_outlives_its_window, hidden_attempt_of_several,
             looked_on_by_weights, looked_on_once, burst_after_a_pause, first_ones_after_a_restart, given_back,
             perhaps_given_back, another_bucket, reported_in_time, cancelled_meanwhile, forgotten_in_a_restart,
-            told_by_a_call_that_was_lost, refused_while_others_tried_to_ack)
+            told_by_a_call_that_was_lost, refused_while_others_tried_to_ack, refused_after_a_claim_in_vain,
+            cancelled_before_its_id_was_given_again)
