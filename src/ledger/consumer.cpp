@@ -198,9 +198,12 @@ change_consumer(text const *name, char const *sql, catalog::Parameter value)
 void
 remove_consumer(int32 consumer)
 {
-	char sql[64];
-	snprintf(sql, sizeof(sql), "DROP TABLE onceq_data.c%d", consumer);
-	catalog::execute_ddl(sql);
+	if (OidIsValid(find_privileges(consumer)))
+	{
+		char sql[64];
+		snprintf(sql, sizeof(sql), "DROP TABLE onceq_data.c%d", consumer);
+		catalog::execute_ddl(sql);
+	}
 	catalog::execute("DELETE FROM onceq.consumer WHERE id = $1", {catalog::parameter(consumer)});
 }
 

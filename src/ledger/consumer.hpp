@@ -46,7 +46,8 @@ Oid find_privileges(int32 consumer);
 // An UPDATE of its row, of which $1 is the id and $2 the value. Raises 42704 no such consumer.
 void change_consumer(text const *name, char const *sql, catalog::Parameter value);
 
-// Deletes a dropped consumer. Requires: AccessExclusiveLock on its table, and no event of it is left.
+// Deletes a dropped consumer, if somebody else has not. Requires: AccessExclusiveLock on its table, if there is one,
+// and no event of it is left.
 void remove_consumer(int32 consumer);
 
 // ---- arguments of SQL functions
