@@ -54,9 +54,9 @@ struct Audit
 bool
 is_as_expected(core::JobState is, core::JobState expected)
 {
-	if (is == core::JobState::blocked)
-		return core::is_ready(expected) || expected == core::JobState::waiting || expected == is;
-	return is == expected || (core::is_ready(is) && expected == core::JobState::waiting);
+	bool const is_blocked = is == core::JobState::blocked;
+	return is == expected || (is_blocked && core::is_ready(expected)) ||
+		   ((is_blocked || core::is_ready(is)) && expected == core::JobState::waiting);
 }
 
 bool

@@ -157,8 +157,7 @@ forget_queue(int32 queue)
 	Oid const anchor = find_anchor(queue);
 	if (OidIsValid(anchor))
 	{
-		// Somebody else may have removed it before we got the lock.
-		if (!ConditionalLockRelationOid(anchor, AccessExclusiveLock) || find_anchor(queue) != anchor)
+		if (!ConditionalLockRelationOid(anchor, AccessExclusiveLock))
 			return false;
 		char sql[64];
 		snprintf(sql, sizeof(sql), "DROP TABLE onceq_data.q%d", queue);

@@ -81,9 +81,8 @@ bool
 forget_events_of(Consumer const &consumer, core::Wall redelivered_from, int &batches)
 {
 	Oid const table = find_privileges(consumer.id);
-	bool const has_lock = !OidIsValid(table) || ConditionalLockRelationOid(table, ShareUpdateExclusiveLock);
-	if (!has_lock || find_privileges(consumer.id) != table)
-		return true; // somebody else does it, or has removed the consumer
+	if (OidIsValid(table) && !ConditionalLockRelationOid(table, ShareUpdateExclusiveLock))
+		return true; // somebody else does it
 	core::Wall const kept_from = base::now_wall() + -consumer.retention;
 	core::Wall const before = consumer.dropped ? core::wall_never : std::min(kept_from, redelivered_from);
 	while (batches-- > 0)
