@@ -204,6 +204,10 @@ class Client:
                   outcome="ok", pid=connection.pid)
         return connection, self.sessions
 
+    def another_session(self):
+        """For the calls that are to be made by it."""
+        return dict(zip(("connection", "session"), self.new_session()))
+
     def next_n(self):
         self.n += 1
         return self.n

@@ -157,14 +157,9 @@ class Nemesis(Upheavals):
         """A client's session dies, or fails, at a named point of the code."""
         kinds = "".join(kind for kind, points in (
             ("p", PRODUCER_POINTS), ("c", CONSUMER_POINTS), ("j", JANITOR_POINTS)) if point in points)
-        begin = now()
-        # The janitor finds something to do only if the worker does not do it first.
-        worker = self.helper("onceq worker") if kinds == "j" else None
-        offset = self.server.log_size()
+        begin, offset = now(), self.server.log_size()
+        client, worker = self.arm(kinds, f"fault {action} at {point}")
         self.leave()
-        client = self.herd.pick(self.rng, kinds)
-        self.signal(worker, signal.SIGSTOP)
-        client.order(f"fault {action} at {point}")
         deadline = now() + 5
         while client.report is None and now() < deadline and not self.is_killed(offset):
             time.sleep(0.01)
@@ -180,22 +175,25 @@ class Nemesis(Upheavals):
         name = f"{action} at a fault point" if reached else "fault point not reached"
         self.note(name, begin, t_return=now(), point=point, calm_after=2, **({"stops": "crash"} if crashed else {}))
 
+    def arm(self, kinds, order):
+        """(a client of these kinds, which has the order; the worker, which is stopped if it would come before the janitor)"""
+        worker = self.helper("onceq worker") if kinds == "j" else None
+        client = self.herd.pick(self.rng, kinds)
+        self.signal(worker, signal.SIGSTOP)
+        client.order(order)
+        return client, worker
+
     def stop_at_point(self, point, seconds):
         """A client's session stays there for longer than a short lease, while others go on."""
         begin, stays, reached = now(), [], False
         kind = "c" if point in CONSUMER_POINTS else "j" if point in IN_CHORES else "p"
-        # The janitor finds something to do only if the worker does not do it first.
-        worker = self.helper("onceq worker") if kind == "j" else None
-        client = self.herd.pick(self.rng, kind)
-        self.signal(worker, signal.SIGSTOP)
-        client.order(f"fault stop at {point}")
-        deadline = begin + (10 if kind != "j" else 3)
+        client, worker = self.arm(kind, f"fault stop at {point}")
+        deadline = begin + (3 if worker else 10)
         while client.report is None or stays or deadline < now() < deadline + 1:
             stays = self.stopped(worker)
-            if stays or now() > deadline:
-                self.signal(worker, signal.SIGCONT)
             if stays:
                 reached = True
+                self.signal(worker, signal.SIGCONT)
                 self.rest(seconds)
             elif now() > deadline:  # it waits for somebody
                 client.kill()

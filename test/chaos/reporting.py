@@ -81,7 +81,7 @@ class Reporting:
         return told
 
     def cancel_beside(self, queue, number):
-        other = dict(zip(("connection", "session"), self.new_session()))
+        other = self.another_session()
         try:
             tx = self.begin(**other)
             self.cancel(queue.name, number, tx, **other)

@@ -11,7 +11,7 @@ class Rivals:
         if held is None:
             return
         kept = self.claim(self.pick_queue(lambda queue: queue.consume), 5)
-        other = dict(zip(("connection", "session"), self.new_session()))
+        other = self.another_session()
         mine = None
         try:
             mine = self.begin()
@@ -35,7 +35,7 @@ class Rivals:
         if held is None or not queue.retained:
             return
         gone = self.rng.sample(held.ids, min(len(held.ids), self.rng.choice((1, 1, 3))))
-        other = dict(zip(("connection", "session"), self.new_session())) if self.rng.random() < 0.7 else {}
+        other = self.another_session() if self.rng.random() < 0.7 else {}
         try:
             tx = self.begin(**other)
             for number in gone:
@@ -53,7 +53,7 @@ class Rivals:
         held = self.claim(queue)
         if held is None:
             return
-        other = dict(zip(("connection", "session"), self.new_session()))
+        other = self.another_session()
         mine = None
         try:
             mine = self.begin("serializable")
