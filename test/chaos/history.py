@@ -81,6 +81,11 @@ class History:
         return any(stop.lossy_since is not None and stop.lossy_since < first and stop.begin < second
                    for stop in self.stops)
 
+    def forgets_what_was_delivered(self, delivery):
+        """Whether the job may have been there for this delivery only, and not, or not yet again, after a stop."""
+        return any(stop.lossy_since is not None and stop.lossy_since < delivery.end and stop.end > delivery.begin
+                   for stop in self.stops)
+
     # ---- transactions
 
     def _transactions(self):

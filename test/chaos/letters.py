@@ -5,10 +5,9 @@ The server makes them; so that they are judged as all other jobs are, they are g
 import re
 from collections import Counter
 
-from records import FOREVER, Job, Operation, Transaction
+from records import FOREVER, SERVER, Job, Operation, Transaction
 
 FAILED = re.compile("copying a dead job to the dead letter queue failed")  # the server log tells of it, and has to
-UNSURE = 5  # s before a crash, in which the worker may have committed what it took away
 
 
 def routes(history):
@@ -31,9 +30,9 @@ def collect_copies(history):
 def add_copy(history, original, target, key, status):
     """It was enqueued when the job died: not before the job was enqueued, and who knows when after that."""
     began = history.transaction_of(original.operation).begin
-    enqueue = Operation("onceq", len(history.jobs), "enqueue", began, tx=len(history.jobs), auto=True, outcome="ok",
+    enqueue = Operation(SERVER, len(history.jobs), "enqueue", began, tx=len(history.jobs), auto=True, outcome="ok",
                         queue=target)
-    history.transactions["onceq", enqueue.tx] = Transaction("onceq", enqueue.tx, [enqueue], enqueue, status=status,
+    history.transactions[SERVER, enqueue.tx] = Transaction(SERVER, enqueue.tx, [enqueue], enqueue, status=status,
                                                             begin=began, end=FOREVER)
     job = Job(target, key, original.hash, enqueue, status=status)
     history.jobs.append(job)
@@ -64,7 +63,6 @@ def judge_letters(checker):
 
 def vanished(checker, job):
     for delivery in job.deliveries:
-        near = any(stop.begin < delivery.end + UNSURE and stop.end > delivery.begin for stop in checker.history.stops)
-        if not near and not checker.history.forgets(delivery.end, FOREVER):
+        if not checker.history.forgets_what_was_delivered(delivery):
             checker.report("R19", f"{job.queue}: the copy {job.key} was delivered ({delivery.name}), and is not there")
             return

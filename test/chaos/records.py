@@ -5,6 +5,7 @@ All times are those of one monotonic clock, in seconds; FOREVER stands for what 
 from dataclasses import dataclass, field
 
 FOREVER = float("inf")
+SERVER = "onceq"  # the client of what no client did
 TERMINAL = ("succeeded", "dead", "cancelled")
 ENDS = ("ack", "nack", "reject", "release")
 ORDERS = ("cancel", "redrive")
