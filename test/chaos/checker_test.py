@@ -20,8 +20,9 @@ from synthetic import COMMON_ONLY, make_history
 from variants import VARIANTS
 
 GOOD, VARIED, MUTANTS = 80, 10, 18
-# Rarer ones, all with a restore. What it took away happens once more: a death with its copy, a purge of what had been cancelled.
-RESTORED = 89, 1001, 1174, 3691, 4255
+# Rarer ones, all with a restore. What it took away happens once more: a death with its copy, a purge of what had been
+# cancelled, the end of a job that had been replaced.
+RESTORED = 89, 1001, 1174, 3691, 4255, 6526
 
 
 # ---- the tests

@@ -29,6 +29,17 @@ def published(checker, job):
     return min(seen, checker.history.transaction_of(job.operation).end)
 
 
+def replaced_and_forgotten(checker, job):
+    """Since when another of its unique key may have taken its place, until a crash took that one away."""
+    if job.operation.unique is None:
+        return
+    for other in checker.history.jobs:
+        if other is not job and (other.queue, other.operation.unique) == (job.queue, job.operation.unique):
+            transaction = checker.history.transaction_of(other.operation)
+            if transaction.lost_at is not None:
+                yield transaction.begin
+
+
 class Lives:
     """Of one job."""
 
@@ -68,6 +79,7 @@ class Lives:
                 and (end.is_final or end.kind == "cancel")]
         ends += self.checker.purges[self.job.queue]
         ends += died_silently(self.checker, self.job)
+        ends += replaced_and_forgotten(self.checker, self.job)
         if min(ends, default=FOREVER) > operation.t_return:
             self.checker.report("R15", f"{self.job.name}: {operation.name} found nothing to cancel")
 
