@@ -243,14 +243,14 @@ class World:
         self.server = Server(self.rng)
         self.records, self.events = [], []
         self.clients = [Producer(self, f"p{i}") for i in range(2)] + [Consumer(self, f"c{i}") for i in range(4)]
-        self.line, self.sequence = [], 0
+        self.line, self.sequence, self.calm = [], 0, False
         self.kinds = COMMON if seed <= COMMON_ONLY else COMMON + RARE
 
     def draining(self):
         return self.server.now > LOAD
 
     def done(self, client):
-        return self.draining() and (isinstance(client, Producer) or not self.server.live())
+        return self.draining() and (isinstance(client, Producer) or self.calm and not self.server.live())
 
     def nemesis(self):
         while self.server.now < LOAD - 1:
@@ -279,6 +279,7 @@ class World:
                 self.server.start()
             yield 0.005
             event["t_return"] = self.server.now
+        self.calm = True
 
     def run(self):
         for task in [client.live() for client in self.clients] + [self.nemesis()]:

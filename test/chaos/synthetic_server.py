@@ -449,10 +449,15 @@ class Server:
 
     def dump(self):
         """What another server would know of all this."""
-        rows = [replace(row, progress=None, state=row.state if row.state in TERMINAL else "ready", token=None,
-                        attempt=row.attempt if row.state in TERMINAL else row.failed,
-                        successor=row.successor if row.state == "cancelled" else None)
-                for row in self.rows if row.state != "reserved"]
+        redriven = [action[2][0] for session in self.sessions if session.transaction
+                    for action in session.transaction.actions if action[1] == "redrive"]
+        rows = []
+        for row in self.rows:
+            state = row.state if row.state in TERMINAL else "dead" if row in redriven else "ready"
+            if row.state != "reserved":
+                rows.append(replace(row, progress=None, state=state, token=None,
+                                    attempt=row.attempt if state in TERMINAL else row.failed,
+                                    successor=row.successor if state == "cancelled" else None))
         return rows, self.marks[:], self.effects[:], self.outcomes[:], self.processed[:]
 
     def restore(self, dump):
