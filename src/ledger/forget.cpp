@@ -4,6 +4,7 @@
 
 #include "base/clock.hpp"
 #include "base/fault.hpp"
+#include "catalog/catalog.hpp"
 #include "ledger/consumer.hpp"
 #include "ledger/ledger.hpp"
 #include "ledger/plan.hpp"
@@ -100,6 +101,9 @@ forget_events_of(Consumer const &consumer, core::Wall redelivered_from, int &bat
 core::Microseconds
 forget_old_events()
 {
+	// What was restored may still be filled, and granted on; and its jobs may come again, who knows when.
+	if (catalog::is_refused())
+		return idle;
 	Consumers const consumers = all_consumers();
 	core::Wall const redelivered_from = consumers.count > 0 ? oldest_redelivery() : core::wall_never;
 	int batches = batches_per_run;

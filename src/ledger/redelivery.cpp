@@ -71,8 +71,6 @@ core::Wall
 oldest_redelivery()
 {
 	catalog::QueueIds const queues = catalog::all_queues();
-	if (queues.count > 0 && !catalog::is_adopted())
-		return core::wall_always;
 	core::Wall oldest = core::wall_never;
 	for (int i = 0; i < queues.count; i++)
 	{

@@ -8,7 +8,7 @@ namespace onceq::ledger {
 
 // No event that was marked for a job before this time can be met again: every job that may be delivered
 // once more was enqueued later. wall_never: there is no such job. wall_always: it is not known now, because
-// the queues of this database are in use elsewhere, or a table is locked.
+// a table is locked. Requires: the queues of this database are not in use elsewhere.
 core::Wall oldest_redelivery();
 
 } // namespace onceq::ledger

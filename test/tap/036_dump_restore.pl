@@ -46,6 +46,8 @@ $original->poll_query_until('postgres', q{SELECT count(*) = 2 FROM onceq.segment
   or die 'no second segment';
 query($original, q{SELECT onceq.enqueue_many('mail', test.payloads(20))});
 query($original, q{SELECT onceq.drop_queue('gone')});
+my $marking = session($original); # till it is over, the dropped consumer is there
+$marking->query_safe(q{BEGIN; SELECT onceq.once('dropped', '2')});
 query($original, q{SELECT onceq.drop_consumer('dropped')});
 $original->poll_query_until('postgres', q{SELECT journalled FROM onceq.leases}) or die 'the lease is not journalled';
 
@@ -63,6 +65,7 @@ my $grants_query = q{
 	FROM onceq.queues q, unnest(ARRAY['alice', 'bob', 'mallory']) r, unnest(ARRAY['INSERT', 'SELECT', 'UPDATE', 'DELETE', 'TRUNCATE']) p
 	ORDER BY 1, 2, 3};
 my $events_query = q{SELECT e, retention, c.created_at FROM onceq.processed_events e JOIN onceq.consumers c USING (consumer) ORDER BY event_id};
+my $dropped_query = q{SELECT count(*) FROM onceq.consumer WHERE dropped_at IS NOT NULL};
 my %expected = map { ($_ => query($original, $_)) } $jobs_query, $due_query, $queues_query, $grants_query, $events_query;
 like($expected{$jobs_query}, qr/^84\|/, 'there are jobs');
 my @unfinished = split / /, query($original, q{
@@ -133,21 +136,43 @@ sub is_a_good_copy
 	return;
 }
 
+# Who restores may still be about to fill the tables, or to grant on them, statement by statement.
+sub nothing_is_removed
+{
+	my ($node, $database) = @_;
+	query($node, 'CALL onceq.maintain()', $database);
+	is(query($node, $dropped_query, $database), 1, "$database: a dropped consumer waits for adopt()");
+	return;
+}
+
+sub the_rest_is_removed
+{
+	my ($node, $database) = @_;
+	query($node, 'CALL onceq.maintain()', $database);
+	ok($node->poll_query_until($database, $dropped_query, 0), "$database: and is removed then");
+	return;
+}
+
 # ---- Dumps.
 
 my $folder = PostgreSQL::Test::Utils::tempdir();
 $original->command_ok([ 'pg_dump', '-f', "$folder/plain.sql", 'postgres' ], 'dumped as text');
 $original->command_ok([ 'pg_dump', '-Fd', '-j2', '-f', "$folder/directory", 'postgres' ], 'dumped as a folder');
+close_session($marking);
 
 query($original, 'CREATE DATABASE copied TEMPLATE template0');
 $original->command_ok([ 'psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-d', 'copied', '-f', "$folder/plain.sql" ], 'restored beside the original');
+nothing_is_removed($original, 'copied');
 is_a_good_copy($original, 'copied');
+the_rest_is_removed($original, 'copied');
 
 my $server = start_node('server', 'onceq.worker_naptime' => "'100ms'", wal_level => 'logical');
 query($server, "CREATE ROLE $_ LOGIN") for @roles;
 query($server, 'CREATE DATABASE moved TEMPLATE template0');
 $server->command_ok([ 'pg_restore', '-e', '-j2', '-d', 'moved', "$folder/directory" ], 'restored in a new server');
+nothing_is_removed($server, 'moved');
 is_a_good_copy($server, 'moved');
+the_rest_is_removed($server, 'moved');
 log_is_clean($server);
 
 # ---- A template.
