@@ -80,7 +80,9 @@ try_remove(Consumer const &consumer)
 	if (IsolationUsesXactSnapshot()) // CALL in a transaction that may not see the last marks
 		return;
 	Oid const table = find_privileges(consumer.id);
-	if (OidIsValid(table) && (!ConditionalLockRelationOid(table, AccessExclusiveLock) || may_be_half_restored(table)))
+	if (OidIsValid(table) && !ConditionalLockRelationOid(table, AccessExclusiveLock))
+		return;
+	if (may_be_half_restored(table))
 		return;
 	place = beginning;
 	if (forget_some(consumer.id, core::wall_never))
