@@ -80,9 +80,10 @@ try_remove(Consumer const &consumer)
 	if (IsolationUsesXactSnapshot()) // CALL in a transaction that may not see the last marks
 		return;
 	Oid const table = find_privileges(consumer.id);
-	if (OidIsValid(table) && !ConditionalLockRelationOid(table, AccessExclusiveLock))
-		return;
+	// Before the lock, which would be in the way of the restore.
 	if (may_be_half_restored(table))
+		return;
+	if (OidIsValid(table) && !ConditionalLockRelationOid(table, AccessExclusiveLock))
 		return;
 	place = beginning;
 	if (forget_some(consumer.id, core::wall_never))

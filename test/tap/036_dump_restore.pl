@@ -163,7 +163,7 @@ close_session($marking);
 query($original, 'CREATE DATABASE copied TEMPLATE template0');
 # The worker comes in between, wherever that is worst.
 my ($extension, $rest) = slurp_file("$folder/plain.sql") =~ /\A(.*?^CREATE EXTENSION [^\n]*onceq.*?\n)(.*)\z/ms;
-$rest =~ s/^(?=-- (?:Data for )?Name: )/CALL onceq.recover(); CALL onceq.maintain();\n/gm;
+$rest =~ s/^(?=-- (?:Data for )?Name: )/CALL onceq.recover(); CALL onceq.maintain();\n/gm or die 'the dump has no steps';
 append_to_file("$folder/slow.sql", $extension . $rest);
 $original->command_ok([ 'psql', '-Xqo', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-d', 'copied', '-f', "$folder/slow.sql" ], 'restored beside the original');
 nothing_is_removed($original, 'copied');
